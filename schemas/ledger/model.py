@@ -1,0 +1,462 @@
+"""What the ledger is asked and told, without SQL: row types and the `Ledger` protocol.
+
+The SQL ledger (`sql.py`) and the in-memory one of the simulation implement the same protocol and pass
+the same contract suite (`tests/contract/ledger_contract.py`). Engine times are seconds since the epoch,
+taken from the database's clock; a `version` is the `read_seq` of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from schemas.dossier.mappings import CodeList, MappingRow
+from schemas.reasons import Reason
+from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent
+
+
+class Operation(StrEnum):
+    """What an event owes a target."""
+
+    STATE = "state"
+    STEP = "step"
+    RETRACTION = "retraction"  # a step that is gone at the source: only a person can act
+
+
+class DeliveryState(StrEnum):
+    """The life of a delivery. The last three are ends."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    WAITING = "waiting"
+    PARKED = "parked"
+    DELIVERED = "delivered"
+    SUPERSEDED = "superseded"
+    DISCARDED = "discarded"
+
+
+OPEN_STATES = frozenset(
+    {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.WAITING, DeliveryState.PARKED}
+)
+
+
+class AttemptKind(StrEnum):
+    """What one call does at the target."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    STEPS = "steps"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, said by whoever made it. No outcome: its maker never came back."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    FAILED = "failed"  # surely not done
+    UNKNOWN = "unknown"
+
+
+class Known(StrEnum):
+    """Whether the target knows the dossier, as far as we know."""
+
+    UNKNOWN = "unknown"
+    ABSENT = "absent"  # proved: a look-up said so at a time when it could be believed
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """A claim to own one partition of one flow: refused when the position row says another epoch."""
+
+    flow: str
+    topic: str
+    partition: int
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a flow has come in one partition. `next_offset` is the truth; Kafka's is a hint."""
+
+    fence: Fence
+    next_offset: int
+    topic_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One delivery that an event owes, as it enters the ledger."""
+
+    target: str
+    operation: Operation
+    state: DeliveryState = DeliveryState.PENDING
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlistment:
+    """One event read from the log, with what it owes. `payload` is the record's bytes as on Kafka."""
+
+    event: DossierEvent
+    payload: bytes
+    topic: str
+    partition: int
+    offset: int
+    dues: tuple[Due, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnlistResult:
+    """What one transaction took in."""
+
+    enlisted: int
+    duplicates: int  # events already known, and offsets below the position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """One open delivery as the engine sees it. `log_pos` is the offset: the order within the dossier."""
+
+    delivery_id: int
+    event_id: str
+    operation: Operation
+    version: int
+    log_pos: int
+    state: DeliveryState
+    reason: Reason | None
+    payload: bytes  # the event's bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call, made for one or several deliveries of one dossier. Open until closed."""
+
+    attempt_id: str
+    kind: AttemptKind
+    delivery_ids: tuple[int, ...]
+    version: int  # of the state sent; 0 for steps
+    content_hash: str  # of the state sent; of the step keys for steps
+    proved_absent: bool  # a create begun when the target provably did not know the dossier
+    epoch: int
+    started_at: float
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierTarget:
+    """What we know of one dossier at one target."""
+
+    dossier_id: str
+    target: str
+    partition: int
+    known: Known = Known.UNKNOWN
+    born_on_portal: bool = False
+    delivered_version: int = -1  # -1: none
+    delivered_hash: str | None = None  # None: unknown what the target holds
+    last_step: int = -1  # log_pos of the last settled step
+    claimed_code: str | None = None
+    failures: int = 0  # consecutive, for the back-off
+    work_seq: int = 0  # raised by every enlistment; released only by compare-and-set
+    wake_at: float | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Everything the engine needs to decide about one dossier and target, read in one snapshot.
+
+    `rows` are the open deliveries in log order (a long history may be cut: `more` says so);
+    `attempts` are those not yet closed.
+    """
+
+    dossier: DossierTarget
+    rows: tuple[DeliveryRow, ...]
+    attempts: tuple[Attempt, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The new state of one delivery."""
+
+    delivery_id: int
+    state: DeliveryState
+    reason: Reason | None = None
+    detail: str | None = None  # field and remedy, never content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptOutcome:
+    """An outcome, appended by whoever made the attempt, whatever the epoch now is."""
+
+    attempt_id: str
+    outcome: Outcome
+    reason: Reason | None = None
+    detail: str | None = None
+    reference: str | None = None
+    request: bytes | None = None  # sealed
+    answer: bytes | None = None  # sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DossierPatch:
+    """What changes of a `DossierTarget`. ``None`` leaves a field; `clear_hash` empties the hash."""
+
+    known: Known | None = None
+    delivered_version: int | None = None
+    delivered_hash: str | None = None
+    clear_hash: bool = False
+    last_step: int | None = None
+    failures: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One step of one dossier at one target: all of it or nothing, fenced by the partition's epoch.
+
+    Order within: `outcome` is appended first and unfenced; then, if the fence holds, the code is claimed;
+    if it is ours, the rest follows. `claimed_code` of the dossier is set by a successful claim.
+    `release_seq`: the dossier is left alone until something is enlisted or `wake_at` comes, unless its
+    `work_seq` has moved on (then it stays runnable).
+    """
+
+    dossier_id: str
+    target: str
+    fence: Fence
+    outcome: AttemptOutcome | None = None
+    claim: str | None = None
+    intent: Attempt | None = None  # `started_at` is set by the database's clock
+    close: str | None = None  # attempt id
+    settled: tuple[Settled, ...] = ()
+    patch: DossierPatch | None = None
+    release_seq: int | None = None
+    wake_at: float | None = None
+
+
+class Verdict(StrEnum):
+    """What became of a change."""
+
+    DONE = "done"
+    STALE = "stale"  # the partition has another owner: nothing but the outcome was written
+    CODE_TAKEN = (
+        "code_taken"  # the code belongs to another dossier: nothing but the outcome was written
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """The verdict, and for an intent the database's time at which it was written."""
+
+    verdict: Verdict
+    at: float
+
+
+class StaleOwner(Exception):
+    """The partition has another owner: this one must stop."""
+
+
+class PositionHole(Exception):
+    """The log does not go on where the ledger stands, or is another log: the flow stops and pages."""
+
+
+class LedgerUnavailable(Exception):
+    """The database does not answer now; the caller waits and tries again."""
+
+
+class LedgerMismatch(Exception):
+    """The database is not at the migration this code needs. The text names the remedy."""
+
+
+class EngineLedger(Protocol):
+    """What the delivery engine needs of the ledger."""
+
+    async def now(self) -> float:
+        """The database's clock, seconds since the epoch."""
+        ...
+
+    async def runnable(
+        self, target: str, fences: Sequence[Fence], limit: int, exclude: frozenset[str]
+    ) -> Sequence[Work]:
+        """Dossiers of these partitions with something to do now, nearest legal deadline first.
+
+        A dossier is runnable from its enlistment until it is released, and again when its `wake_at`
+        has come. Those in `exclude` are left out. Partitions whose fence is stale yield nothing.
+        """
+        ...
+
+    async def reload(self, target: str, dossier_id: str) -> Work:
+        """The same for one dossier, runnable or not."""
+        ...
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Applied]:
+        """Apply all changes in one transaction, each as `Change` says. Raises `LedgerUnavailable`."""
+        ...
+
+
+class Ledger(EngineLedger, Protocol):
+    """The whole ledger, as the flows need it. Every method raises `LedgerUnavailable`."""
+
+    async def take_over(
+        self, flow: str, topic: str, topic_id: str | None, partitions: Sequence[int], owner: str
+    ) -> Sequence[Position]:
+        """Become the owner: the epoch is raised, unless the owner already is `owner`.
+
+        Raises `PositionHole` when `topic_id` differs from the one remembered.
+        """
+        ...
+
+    async def enlist(
+        self,
+        positions: Mapping[int, Fence],
+        next_offsets: Mapping[int, int],
+        batch: Sequence[Enlistment],
+        first_offsets: Mapping[int, int],
+    ) -> EnlistResult:
+        """One transaction: project the dossiers and their timelines, insert the deliveries, advance.
+
+        Per partition: `first_offsets` is the first offset of the batch, `next_offsets` one past its last.
+        A first offset beyond the position raises `PositionHole`; rows below it are skipped. Raises
+        `StaleOwner` when any fence does not hold. An event id already known is skipped.
+        """
+        ...
+
+    async def advance(
+        self,
+        fence: Fence,
+        first_offset: int,
+        next_offset: int,
+        dead_letters: Sequence[DeadLetter] = (),
+    ) -> None:
+        """Move a position without events, keeping dead letters. Raises as `enlist`."""
+        ...
+
+    async def unpublished(self, limit: int) -> Sequence[DeliveryReceipt]:
+        """Receipts of delivered rows that were not yet published, oldest first."""
+        ...
+
+    async def mark_published(self, delivery_ids: Sequence[int]) -> None: ...
+
+    async def mapping_rows(self) -> tuple[int, Sequence[MappingRow]]:
+        """The mapping version and all rows."""
+        ...
+
+    async def put_mappings(
+        self, rows: Sequence[MappingRow], *, replace_origin: bool = False
+    ) -> int:
+        """Insert or replace rows; deliveries parked as unmapped become pending. Returns how many did.
+
+        `replace_origin`: rows of the same codelist, system and origin that are not in `rows` are removed.
+        """
+        ...
+
+    async def unmapped(self) -> Mapping[CodeList, int]:
+        """Dossiers parked as unmapped, by code list (from the parked detail ``codelist=…``)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingletonFence:
+    """A claim to be the only one of a kind (capture of a source, period close, reconciliation)."""
+
+    name: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRow:
+    """What was captured of one row of a source: an action, or a dossier's whole state."""
+
+    kind: str  # "action" | "dossier"
+    row_id: str
+    dossier_id: str
+    uid: str
+    content_hash: str
+    status: str | None = None
+    gone: bool = False
+
+
+class CaptureLedger(Protocol):
+    """What the capture service needs of the ledger."""
+
+    async def take_singleton(self, name: str, owner: str) -> SingletonFence:
+        """Become the only one: the epoch is raised, unless the owner already is `owner`."""
+        ...
+
+    async def cursor(self, source: str, feed: str) -> str | None: ...
+
+    async def next_read_seq(self, source: str, fence: SingletonFence) -> int:
+        """Raise and return the source's `read_seq`, committed before the page is read.
+
+        Raises `StaleOwner`.
+        """
+        ...
+
+    async def save_page(
+        self,
+        source: str,
+        feed: str,
+        fence: SingletonFence,
+        old_cursor: str | None,
+        new_cursor: str,
+        seen: Sequence[SeenRow],
+    ) -> None:
+        """Save cursor and memory by compare-and-set. Raises `StaleOwner` when either has moved."""
+        ...
+
+    async def seen(self, source: str, dossier_ids: Sequence[str]) -> Sequence[SeenRow]: ...
+
+
+class KeyStore(Protocol):
+    """Keeps the wrapped data keys of the months."""
+
+    async def wrapped_keys(self) -> Mapping[str, bytes]:
+        """Key id ("2026-11") -> data key wrapped by the master key."""
+        ...
+
+    async def add_wrapped_key(self, key_id: str, wrapped: bytes) -> None:
+        """Insert unless one with this id is there (then nothing changes)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCounts:
+    """How a target stands: deliveries by (state, reason), and what is oldest. For metrics and the demo."""
+
+    target: str
+    deliveries: Mapping[tuple[DeliveryState, str], int]  # reason "" where there is none
+    parked_dossiers: Mapping[str, int]  # reason -> distinct dossiers
+    oldest_open_at: datetime | None  # effective time of the oldest delivery that only waits for us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceEntry:
+    """One line in the story of a dossier, for `thongsuot trace`. `facts` holds no personal data."""
+
+    at: datetime
+    kind: str  # event | delivery | attempt | receipt | dead_letter
+    facts: Mapping[str, str]
+
+
+class LedgerReports(Protocol):
+    """Questions that people and metrics ask; nothing here is on a delivery's way."""
+
+    async def counts(self) -> Sequence[TargetCounts]: ...
+
+    async def event_counts(self) -> Mapping[str, int]:
+        """ "events", "dossiers", "dead_letters", "attempts", "attempts_asked"."""
+        ...
+
+    async def find_dossier(self, number: str) -> Sequence[str]:
+        """Internal ids of the dossiers known by this number (code, alias or internal id)."""
+        ...
+
+    async def trace(self, dossier_id: str) -> Sequence[TraceEntry]:
+        """The whole story, oldest first."""
+        ...
