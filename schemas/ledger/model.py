@@ -144,8 +144,10 @@ class Attempt:
     proved_absent: bool  # a create begun when the target provably did not know the dossier
     epoch: int
     started_at: float
+    step_keys: tuple[str, ...] = ()  # of a steps attempt, one per delivery: kept on the deliveries
     outcome: Outcome | None = None
     reason: Reason | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,8 @@ class Work:
     rows: tuple[DeliveryRow, ...]
     attempts: tuple[Attempt, ...]
     more: bool = False
+    settled_keys: tuple[str, ...] = ()  # step keys of the delivered steps; read only when a steps
+    # attempt is open, to tell what a look-up's list owes to earlier attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
