@@ -176,7 +176,11 @@ class Source(Protocol):
     """Reads one outside system, feed by feed, and never writes to it."""
 
     name: str
-    feeds: tuple[Feed, ...]
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The feeds it has, in the order in which they are read."""
+        ...
 
     async def read_page(
         self, feed: Feed, cursor: str | None, read_seq: int, memory: CaptureMemory

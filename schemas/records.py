@@ -289,6 +289,9 @@ class PersonalData:
         default_factory=dict
     )  # supplement id -> {"requested_by", "text", "received_by"}
 
+    def __repr__(self) -> str:
+        return "PersonalData(…)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReceipt:

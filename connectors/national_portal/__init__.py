@@ -1,0 +1,1 @@
+"""The national public service portal over SOAP: sink and simulator."""

@@ -1,0 +1,1 @@
+"""The one-stop system (hệ thống thông tin một cửa) as a source: the OpenCPS tables, read only."""

@@ -1,0 +1,76 @@
+# ThôngSuốt: the commands. `make` lists them. Needs only Python 3.11+ with venv, make and a package index.
+# Another Python: make test PYTHON=/path/to/python3.12
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+STAMP := $(VENV)/.made
+BIN := $(VENV)/bin
+PYTHON ?=
+
+.PHONY: help demo test test-integration check bench lock clean
+
+help: ## Danh sách lệnh này / this list
+	@printf 'ThôngSuốt — các lệnh / the commands:\n\n'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-24s %s\n' "$$name" "$$text"; done
+	@printf '\nLần đầu mỗi lệnh tự tạo %s / the first one makes %s\n' '$(VENV)' '$(VENV)'
+
+demo: $(STAMP) ## Một ngày hồ sơ của tỉnh, chạy thử trọn vẹn / a province's day, all the way (ARGS="--exit --json")
+	@$(BIN)/thongsuot demo $(ARGS)
+
+test: $(STAMP) ## Mọi phép thử chỉ cần Python / every test that needs only Python (ARGS="-k codec")
+	@$(BIN)/pytest -q $(ARGS)
+
+test-integration: $(STAMP) ## Phép thử với PostgreSQL, MariaDB thật / tests against real databases
+	@$(BIN)/pytest -q -m integration $(ARGS)
+
+check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import, cảnh báo / format, lint, types, import rule, alert rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@if ! compgen -G 'monitoring/prometheus/*.yml' >/dev/null; then \
+		:; \
+	elif command -v promtool >/dev/null; then \
+		promtool check rules monitoring/prometheus/*.yml; \
+	else \
+		echo 'promtool: chưa cài, bỏ qua luật cảnh báo / not installed, alert rules not checked (Debian: apt-get install prometheus)'; \
+	fi
+
+bench: $(STAMP) ## Đo tốc độ, kết quả JSON / measure, in JSON
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## Khóa lại phiên bản thư viện / write requirements.lock anew (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock cần uv / needs uv: https://docs.astral.sh/uv/'; exit 1; }
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-build --custom-compile-command 'make lock' \
+		--quiet --upgrade --output-file requirements.lock
+
+clean: ## Xóa những gì đã tạo ra / remove what was made (.venv, caches, var)
+	rm -rf $(VENV) build dist var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without PYTHON, the newest that runs (a shim on the PATH may not), is new enough and can make a venv.
+$(STAMP): requirements.lock pyproject.toml
+	@python='$(PYTHON)'; \
+	for v in 3.13 3.12 3.11 3; do \
+		[ -n "$$python" ] && break; \
+		python$$v -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=python$$v; \
+	done; \
+	python=$${python:-python3}; \
+	"$$python" -c '' 2>/dev/null || { \
+		echo "Không chạy được $$python / $$python does not run. Debian, Ubuntu: apt-get install python3 python3-venv"; exit 1; }; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Cần Python 3.11 trở lên / Python 3.11 or later is needed; $$python is $$("$$python" --version)"; \
+		echo 'Chỉ ra bản khác / name another: make PYTHON=/path/to/python3.12 …'; exit 1; }; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'Python thiếu venv / this Python lacks venv. Debian, Ubuntu: apt-get install python3-venv'; exit 1; }; \
+	echo "Tạo môi trường $(VENV) / making $(VENV) with $$("$$python" --version) …"; \
+	$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| "$$python" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,193 @@
+"""The troubles that the simulated portal can be told to have, and the rules that say when."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Stage = Literal["before", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One kind: what the caller sees. `stages`: whether the call may take effect, default first."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    delay: float  # default of `delay`, in seconds
+    seen: str
+
+
+_BOTH: tuple[Stage, ...] = ("before", "after")
+
+TROUBLES: dict[str, Trouble] = {
+    each.name: each
+    for each in (
+        Trouble("refuse", ("before",), 0, "connection refused: nothing listens for `seconds`"),
+        Trouble("no_answer", _BOTH, 0, "accepted and never answered"),
+        Trouble("late_answer", ("after", "before"), 15, "the answer comes after `delay` seconds"),
+        Trouble("slow", _BOTH, 1, "the same with a short delay; the effect comes after it"),
+        Trouble(
+            "late_effect", ("after",), 5, "connection closed at once, effect `delay` seconds later"
+        ),
+        Trouble("drop", ("after", "before"), 0, "connection closed without an answer"),
+        Trouble("fault_500", _BOTH, 0, "HTTP 500 with a SOAP Fault (Server)"),
+        Trouble("fault_200", _BOTH, 0, "HTTP 200 with a SOAP Fault (Server)"),
+        Trouble("business_error", _BOTH, 0, "HTTP 200, an error code and text of no known list"),
+        Trouble("html_502", _BOTH, 0, "HTTP 502 with an HTML page, as a gateway gives"),
+        Trouble("truncated_xml", ("after", "before"), 0, "HTTP 200, the answer cut in the middle"),
+        Trouble(
+            "foreign_answer", ("after", "before"), 0, "the answer of another call, see `foreign`"
+        ),
+        Trouble("expired_session", ("before",), 0, "the session is ended, and the answer says so"),
+        Trouble("already_exists", _BOTH, 0, "the answer to a create of an existing dossier"),
+        Trouble(
+            "partial_chunk",
+            ("after",),
+            0,
+            "of a call with more than `k` items the first `k` are applied, then an error",
+        ),
+        Trouble("rate_limited", ("before",), 0, "HTTP 429 with Retry-After: `retry_after`"),
+    )
+}
+
+
+class Rule(BaseModel):
+    """When a trouble strikes: the body of `POST /_control/faults`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trouble: str
+    operation: str = Field(
+        default="*",
+        description="* or a role (create, update, write, steps, look_up, login, procedures,"
+        " procedure, agencies) or the operation's name in the WSDL",
+    )
+    dossier: str | None = Field(default=None, description="only calls about this dossier code")
+    nth: int | None = Field(default=None, ge=1, description="only the n-th matching call from now")
+    every: int | None = Field(default=None, ge=1, description="every so many matching calls")
+    stage: Stage | None = Field(
+        default=None, description="before: no effect; after: the call takes effect all the same"
+    )
+    times: int | None = Field(
+        default=None,
+        ge=1,
+        description="strikes so often, then ends; 1 where neither every nor seconds is given",
+    )
+    seconds: float | None = Field(
+        default=None, gt=0, description="ends so long from now; of refuse: how long (1)"
+    )
+    delay: float | None = Field(default=None, ge=0, description="seconds, see the trouble")
+    k: int = Field(default=1, ge=0, description="items applied by partial_chunk")
+    retry_after: int = Field(default=1, ge=0, description="seconds named by rate_limited")
+    foreign: Literal["id", "dossier"] = Field(
+        default="id", description="foreign_answer: another message id, or another dossier's code"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Rule:
+        kind = TROUBLES.get(self.trouble)
+        if kind is None:
+            raise ValueError(f"trouble: one of {', '.join(TROUBLES)}")
+        if self.stage is not None and self.stage not in kind.stages:
+            raise ValueError(f"stage: {self.trouble} knows {', '.join(kind.stages)}")
+        if self.nth is not None and self.every is not None:
+            raise ValueError("nth and every exclude each other")
+        if self.trouble == "refuse" and self.model_fields_set - {"trouble", "stage", "seconds"}:
+            raise ValueError("refuse takes seconds only: it begins at once and meets every caller")
+        return self
+
+    @property
+    def in_force(self) -> Stage:
+        """The stage, or the trouble's default."""
+        return self.stage or TROUBLES[self.trouble].stages[0]
+
+    @property
+    def wait(self) -> float:
+        """The delay, or the trouble's default. Seconds."""
+        return TROUBLES[self.trouble].delay if self.delay is None else self.delay
+
+
+@dataclass(slots=True)
+class _Armed:
+    number: int
+    rule: Rule
+    until: float | None  # monotonic
+    left: int | None
+    seen: int = 0
+
+
+class Troubles:
+    """The rules in force. The first one that is due strikes; every matching rule counts the call."""
+
+    def __init__(self) -> None:
+        self._armed: list[_Armed] = []
+        self._last = 0
+
+    def arm(self, rule: Rule) -> int:
+        """Put a rule in force; returns its number."""
+        self._last += 1
+        left = rule.times
+        if left is None and rule.every is None and rule.seconds is None:
+            left = 1
+        until = None if rule.seconds is None else time.monotonic() + rule.seconds
+        self._armed.append(_Armed(self._last, rule, until, left))
+        return self._last
+
+    def clear(self) -> None:
+        self._armed.clear()
+
+    def strike(
+        self, role: str, element: str, codes: tuple[str, ...], items: int = 1
+    ) -> Rule | None:
+        """The trouble of this call, if any."""
+        struck: Rule | None = None
+        for armed in self._in_force():
+            if not _matches(armed.rule, role, element, codes):
+                continue
+            if armed.rule.trouble == "partial_chunk" and items <= armed.rule.k:
+                continue  # applied whole and refused all the same would be another trouble
+            armed.seen += 1
+            if struck is None and self._due(armed):
+                struck = armed.rule
+                if armed.left is not None:
+                    armed.left -= 1
+        return struck
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The rules in force, as JSON."""
+        return [
+            {
+                "number": armed.number,
+                "seen": armed.seen,
+                "left": armed.left,
+                **armed.rule.model_dump(exclude_defaults=True),
+            }
+            for armed in self._in_force()
+        ]
+
+    def _in_force(self) -> list[_Armed]:
+        now = time.monotonic()
+        self._armed = [
+            armed
+            for armed in self._armed
+            if armed.left != 0 and (armed.until is None or now < armed.until)
+        ]
+        return self._armed
+
+    @staticmethod
+    def _due(armed: _Armed) -> bool:
+        if armed.rule.nth is not None:
+            return armed.seen >= armed.rule.nth
+        return armed.rule.every is None or armed.seen % armed.rule.every == 0
+
+
+def _matches(rule: Rule, role: str, element: str, codes: tuple[str, ...]) -> bool:
+    if rule.operation not in ("*", role, element) and not (
+        rule.operation == "write" and role in ("create", "update")
+    ):
+        return False
+    return rule.dossier is None or rule.dossier in codes

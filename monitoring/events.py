@@ -1,0 +1,193 @@
+"""What happened, said once: every method logs and counts in one call, so that the two cannot disagree.
+
+`Events` is for the flows; its `deliveries` (`monitoring.delivery_events`) for the engines.
+
+Arguments are ids, codes, reasons, numbers and seconds; never content. Levels go by consequence:
+
+- DEBUG    the normal way, at the first try;
+- INFO     the normal way, worth a line: a later success, a settled outcome, a flow that starts;
+- WARNING  unexpected, nothing lost, the hub deals with it or has written it down for a person;
+- ERROR    an operator must act.
+
+Identical trouble is logged at most `REPEATS` times a minute (the counters miss nothing); the next line
+after a silence says how many were `suppressed`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from structlog.typing import FilteringBoundLogger
+
+from monitoring.delivery_events import DeliveryEvents
+from monitoring.logging import RateLimit
+from monitoring.metrics import Flow, FlowState, Metrics
+from schemas.reasons import Reason
+
+REPEATS = 5
+_PERIOD_SECONDS = 60.0
+
+
+class Events:
+    """Everything the steps report. Never blocks; costs a few microseconds with the log filtered."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        logger: FilteringBoundLogger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.metrics = metrics
+        self._log = logger
+        self._limit = RateLimit(REPEATS, _PERIOD_SECONDS, clock)
+        self.deliveries = DeliveryEvents(metrics, logger, self._limit, wall=wall)
+
+    # --- capture
+
+    def notice_captured(self, *, source: str, feed: str, dossier_id: str) -> None:
+        """The broker has confirmed one notice."""
+        self.metrics.events_processed[Flow.CAPTURE, "captured"].inc()
+        self._log.debug("notice_captured", source=source, feed=feed, dossier_id=dossier_id)
+
+    def page_read(
+        self, *, source: str, feed: str, notices: int, skipped: int, seconds: float
+    ) -> None:
+        """One page of a source was read, its notices confirmed and its cursor saved."""
+        self.metrics.events_received[Flow.CAPTURE,].inc(notices + skipped)
+        self.metrics.events_processed[Flow.CAPTURE, "skipped"].inc(skipped)
+        self._log.debug(
+            "page_read", source=source, feed=feed, notices=notices, skipped=skipped, seconds=seconds
+        )
+
+    def source_unavailable(self, *, source: str, feed: str, detail: str, wait: float) -> None:
+        """A source does not answer; the same page is read again after `wait` seconds."""
+        self._trouble(
+            "source_unavailable", (source, feed), source=source, feed=feed, detail=detail, wait=wait
+        )
+
+    # --- intake and ledger
+
+    def batch_received(
+        self, *, flow: str, topic: str, partition: int, records: int, newest: float | None
+    ) -> None:
+        """A flow read records of one partition; `newest` is the last one's timestamp, epoch seconds."""
+        self.metrics.events_received[flow,].inc(records)
+        if newest is not None:
+            self.metrics.last_record[topic, str(partition)].set(newest)
+
+    def event_mapped(self, *, dossier_id: str, event_id: str, kind: str) -> None:
+        """The broker has confirmed the event made of a notice."""
+        self.metrics.events_processed[Flow.INTAKE, "mapped"].inc()
+        self._log.debug("event_mapped", dossier_id=dossier_id, event_id=event_id, kind=kind)
+
+    def dead_lettered(
+        self,
+        *,
+        flow: str,
+        reason: Reason,
+        topic: str,
+        partition: int,
+        offset: int,
+        dossier_id: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """A record could not be understood; its bytes are kept whole."""
+        self.metrics.events_processed[flow, "dead_lettered"].inc()
+        self.metrics.dead_letters_open[reason,].inc()
+        self._error(
+            "dead_lettered",
+            (flow, reason, topic),
+            flow=flow,
+            reason=reason,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            dossier_id=dossier_id,
+            detail=detail,
+        )
+
+    def dead_letter_write_failed(
+        self, *, topic: str, partition: int, offset: int, error: str
+    ) -> None:
+        """A dead letter could not be written: the process is about to end. `error` is a type's name."""
+        self.metrics.dead_letter_writes_failed.inc()
+        self._log.error(
+            "dead_letter_write_failed",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            error=error,
+        )
+
+    def schema_rejected(self, *, flow: str, subject: str, detail: str) -> None:
+        """A record names a schema that we do not know, or may not read."""
+        self.metrics.schema_rejects[subject,].inc()
+        self._error("schema_rejected", (flow, subject), flow=flow, subject=subject, detail=detail)
+
+    def enlisted(
+        self, *, topic: str, partition: int, events: int, duplicates: int, seconds: float
+    ) -> None:
+        """One transaction took in what these events owe."""
+        self.metrics.events_processed[Flow.LEDGER, "enlisted"].inc(events)
+        self.metrics.events_processed[Flow.LEDGER, "duplicate"].inc(duplicates)
+        self._log.debug(
+            "enlisted",
+            topic=topic,
+            partition=partition,
+            events=events,
+            duplicates=duplicates,
+            seconds=seconds,
+        )
+
+    def ledger_unavailable(self, *, flow: str, error: str, wait: float) -> None:
+        """The ledger does not answer; tried again after `wait` seconds. `error` is a type's name."""
+        self._trouble("ledger_unavailable", (flow, error), flow=flow, error=error, wait=wait)
+
+    # --- receipts
+
+    def receipt_published(self, *, receipts: int) -> None:
+        """The broker has confirmed so many receipts."""
+        self.metrics.events_processed[Flow.RECEIPTS, "published"].inc(receipts)
+        self._log.debug("receipt_published", receipts=receipts)
+
+    # --- flows
+
+    def flow_started(self, *, flow: str) -> None:
+        """A flow moves records."""
+        self.metrics.set_flow_state(flow, FlowState.RUNNING)
+        self._log.info("flow_started", flow=flow)
+
+    def flow_waiting(self, *, flow: str, waits_for: str) -> None:
+        """A flow waits for something outside; `flow_started` says when it goes on."""
+        self.metrics.set_flow_state(flow, FlowState.WAITING)
+        self._trouble("flow_waiting", (flow, waits_for), flow=flow, waits_for=waits_for)
+
+    def flow_stopped(self, *, flow: str, reason: str) -> None:
+        """A flow has stopped in order: asked to, or its partitions went elsewhere."""
+        self.metrics.set_flow_state(flow, FlowState.STOPPED)
+        self._log.info("flow_stopped", flow=flow, reason=reason)
+
+    def flow_paged(self, *, flow: str, reason: str, detail: str) -> None:
+        """A flow has stopped and only a person can make it go on. `detail` names the remedy."""
+        self.metrics.set_flow_state(flow, FlowState.PAGED)
+        self._log.error("flow_paged", flow=flow, reason=reason, detail=detail)
+
+    def rebalanced(self, *, flow: str, topic: str, partitions: Iterable[int]) -> None:
+        """A flow was assigned these partitions."""
+        self.metrics.rebalances[flow,].inc()
+        self._log.info("rebalanced", flow=flow, topic=topic, partitions=sorted(partitions))
+
+    # --- within
+
+    def _trouble(self, event: str, key: tuple[str, ...], **facts: object) -> None:
+        suppressed = self._limit.allow((event, *key))
+        if suppressed is not None:
+            self._log.warning(event, suppressed=suppressed, **facts)
+
+    def _error(self, event: str, key: tuple[str, ...], **facts: object) -> None:
+        suppressed = self._limit.allow((event, *key))
+        if suppressed is not None:
+            self._log.error(event, suppressed=suppressed, **facts)

@@ -1,0 +1,220 @@
+"""Everything in which SQLite and PostgreSQL differ, and nothing else of the ledger.
+
+SQLite keeps times as whole microseconds since the epoch (INTEGER): exact, sortable, comparable with the
+database's own clock without parsing text. PostgreSQL keeps `timestamptz`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Text,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+"""A result row, read by column name."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another process's lock before the ledger counts as unavailable."""
+
+_SQLITE_CLOCK = text(
+    "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) / 1000.0"
+)
+_POSTGRESQL_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
+
+# A partition's lock that outlives its holder must not hold the flow: the server finds the dead peer.
+_POSTGRESQL_OPTIONS = (
+    f"-c timezone=UTC -c lock_timeout={int(BUSY_SECONDS * 1000)}"
+    " -c idle_in_transaction_session_timeout=60000"
+)
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """A moment: an aware `datetime` in UTC in Python. A naive one is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone: the ledger keeps moments only")
+        return (value - EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return EPOCH + timedelta(microseconds=value)
+        moment: datetime = value.astimezone(UTC)
+        return moment
+
+
+class PlainText(TypeDecorator[str]):
+    """Text from outside. NUL, which PostgreSQL cannot hold, is kept as U+FFFD on both databases."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return without_nul(value) if value is not None and "\x00" in value else value
+
+
+def without_nul(value: str) -> str:
+    """The text as `PlainText` keeps it."""
+    return value.replace("\x00", "\ufffd")
+
+
+def to_moment(seconds: float) -> datetime:
+    """Seconds since the epoch as an aware UTC time, to the microsecond."""
+    return EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
+
+
+def to_seconds(moment: datetime) -> float:
+    """An aware time as seconds since the epoch."""
+    return (moment - EPOCH) / timedelta(seconds=1)
+
+
+def ledger_url(url: str) -> URL:
+    """The database's address with the driver we use. Raises `ValueError` naming the remedy."""
+    parsed = make_url(url)
+    name = parsed.get_backend_name()
+    if name == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if name != "sqlite":
+        raise ValueError(f"the ledger runs on sqlite or postgresql, not on {name}: change its URL")
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError("the ledger needs a file: use sqlite:///path/to/ledger.db")
+    return parsed.set(drivername="sqlite+pysqlite")
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with one connection, for one thread. Errors never show parameters."""
+    target = ledger_url(url)
+    common: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "hide_parameters": True}
+    if target.get_backend_name() == "postgresql":
+        return create_engine(
+            target,
+            **common,
+            connect_args={
+                "options": _POSTGRESQL_OPTIONS,
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "tcp_user_timeout": 10_000,
+            },
+        )
+    engine = create_engine(
+        target, **common, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _open_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is transactional too
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("ledger_reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def for_reading(connection: Connection) -> Connection:
+    """Make the coming transaction read one snapshot and write nothing."""
+    if connection.dialect.name == "postgresql":
+        return connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+    return connection.execution_options(ledger_reading=True)
+
+
+def clock(connection: Connection) -> float:
+    """The database's clock now, seconds since the epoch."""
+    name = connection.dialect.name
+    return float(
+        connection.execute(
+            _POSTGRESQL_CLOCK if name == "postgresql" else _SQLITE_CLOCK
+        ).scalar_one()
+    )
+
+
+def locked(connection: Connection, query: Select[Any], *, shared: bool) -> Select[Any]:
+    """The query with its rows locked until commit. On SQLite BEGIN IMMEDIATE has done that."""
+    if connection.dialect.name == "postgresql":
+        return query.with_for_update(read=shared)
+    return query
+
+
+def insert_or_skip(connection: Connection, table: Table, keys: Sequence[str]) -> Insert:
+    """INSERT … ON CONFLICT (keys) DO NOTHING."""
+    if connection.dialect.name == "postgresql":
+        return postgresql_insert(table).on_conflict_do_nothing(index_elements=list(keys))
+    return sqlite_insert(table).on_conflict_do_nothing(index_elements=list(keys))
+
+
+def insert_or_update(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    changes: Mapping[str, Any],
+    *,
+    where: Any = None,
+) -> Insert:
+    """INSERT … ON CONFLICT (keys) DO UPDATE. In `changes`, a string names the new row's column."""
+    statement: Any
+    if connection.dialect.name == "postgresql":
+        statement = postgresql_insert(table)
+    else:
+        statement = sqlite_insert(table)
+    values = {
+        name: statement.excluded[value] if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    result: Insert = statement.on_conflict_do_update(
+        index_elements=list(keys), set_=values, where=where
+    )
+    return result
+
+
+def lock_migrations(connection: Connection) -> None:
+    """Let one process at a time migrate. On SQLite the write transaction does that."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7406821)"))
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """PostgreSQL's error code, or ""."""
+    return str(getattr(error, "sqlstate", None) or "")

@@ -1,0 +1,284 @@
+"""Taking events into the ledger: projection, timeline, what is owed, and the position, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, insert, select, true, update
+
+from schemas.ledger.dialect import clock, insert_or_skip, insert_or_update, to_moment
+from schemas.ledger.fences import positions_held
+from schemas.ledger.model import (
+    OPEN_STATES,
+    Enlistment,
+    EnlistResult,
+    Fence,
+    Known,
+    PositionHole,
+    StaleOwner,
+)
+from schemas.ledger.projection import dossier_rows
+from schemas.ledger.tables import (
+    dead_letters,
+    deliveries,
+    dossier_aliases,
+    dossier_target,
+    dossiers,
+    events,
+    positions,
+    timeline,
+)
+from schemas.ledger.work import chunks
+from schemas.records import DeadLetter
+
+
+def enlist(
+    connection: Connection,
+    fences: Mapping[int, Fence],
+    next_offsets: Mapping[int, int],
+    batch: Sequence[Enlistment],
+    first_offsets: Mapping[int, int],
+) -> EnlistResult:
+    """See `Ledger.enlist`."""
+    stands = _standing(connection, list(fences.values()), first_offsets)
+    new = _unknown(connection, [e for e in batch if e.offset >= stands[e.partition]])
+    if new:
+        _write(connection, new, to_moment(clock(connection)))
+    _move(connection, fences, stands, next_offsets)
+    return EnlistResult(enlisted=len(new), duplicates=len(batch) - len(new))
+
+
+def advance(
+    connection: Connection,
+    fence: Fence,
+    first_offset: int,
+    next_offset: int,
+    letters: Sequence[DeadLetter],
+) -> None:
+    """See `Ledger.advance`."""
+    partition = fence.partition
+    stands = _standing(connection, [fence], {partition: first_offset})
+    if letters:
+        connection.execute(
+            insert_or_skip(connection, dead_letters, ["topic", "partition", "log_pos"]),
+            [
+                {
+                    "topic": letter.topic,
+                    "partition": letter.partition,
+                    "log_pos": letter.offset,
+                    "reason": letter.reason,
+                    "detail": letter.detail,
+                    "dossier_id": letter.dossier_id,
+                    "sealed_key": letter.sealed_key,
+                    "sealed_value": letter.sealed_value,
+                    "first_at": letter.first_at,
+                    "recorded_at": letter.recorded_at,
+                }
+                for letter in letters
+            ],
+        )
+    _move(connection, {partition: fence}, stands, {partition: next_offset})
+
+
+def _standing(
+    connection: Connection, fences: Sequence[Fence], first_offsets: Mapping[int, int]
+) -> dict[int, int]:
+    """Lock the positions and return the next offset of each partition."""
+    held = positions_held(connection, fences, lock=True, shared=False)
+    stale = sorted(fence.partition for fence in fences if fence not in held)
+    if stale:
+        raise StaleOwner(f"partitions {stale} of {fences[0].topic} have another owner")
+    stands = {fence.partition: next_offset for fence, next_offset in held.items()}
+    for partition, first in sorted(first_offsets.items()):
+        if first > stands[partition]:
+            raise PositionHole(
+                f"the ledger stands at {stands[partition]} in partition {partition}, the log goes on at"
+                f" {first}: events between were not taken in"
+            )
+    return stands
+
+
+def _move(
+    connection: Connection,
+    fences: Mapping[int, Fence],
+    stands: Mapping[int, int],
+    next_offsets: Mapping[int, int],
+) -> None:
+    ahead = [
+        {"b_flow": f.flow, "b_topic": f.topic, "b_partition": partition, "b_next": next_offset}
+        for partition, next_offset in sorted(next_offsets.items())
+        if next_offset > stands[partition]
+        for f in (fences[partition],)
+    ]
+    if ahead:
+        connection.execute(
+            update(positions)
+            .where(
+                positions.c.flow == bindparam("b_flow"),
+                positions.c.topic == bindparam("b_topic"),
+                positions.c.partition == bindparam("b_partition"),
+            )
+            .values(next_offset=bindparam("b_next")),
+            ahead,
+        )
+
+
+def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlistment]:
+    """Those whose event is new, in log order; of two with one id the first."""
+    first: dict[str, Enlistment] = {}
+    for item in sorted(batch, key=lambda e: (e.partition, e.offset)):
+        first.setdefault(item.event.event_id, item)
+    known: set[str] = set()
+    for some in chunks(list(first)):
+        known.update(
+            connection.execute(
+                select(events.c.event_id).where(events.c.event_id.in_(some))
+            ).scalars()
+        )
+    return [item for event_id, item in first.items() if event_id not in known]
+
+
+def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -> None:
+    connection.execute(insert(events), [_event_row(item, now) for item in batch])
+    connection.execute(insert(timeline), [_timeline_row(item) for item in batch])
+    projected = _project(connection, batch)
+    aliases = {
+        (item.event.dossier_id, alias.kind, alias.value)
+        for item in batch
+        for alias in item.event.aliases
+        if alias.value
+    }
+    if aliases:
+        connection.execute(
+            insert_or_skip(connection, dossier_aliases, ["dossier_id", "kind", "value"]),
+            [{"dossier_id": d, "kind": k, "value": v} for d, k, v in sorted(aliases)],
+        )
+    owed = [_delivery_row(item, i, now) for item in batch for i in range(len(item.dues))]
+    if owed:
+        connection.execute(insert(deliveries), owed)
+    work = _work_rows(batch, projected)
+    if work:
+        connection.execute(_raise_work(connection), work)
+
+
+def _project(connection: Connection, batch: Sequence[Enlistment]) -> dict[str, dict[str, Any]]:
+    """Write the dossiers' newest clear state; returns every row touched, by dossier."""
+    ids = sorted({item.event.dossier_id for item in batch})
+    old: dict[str, dict[str, Any]] = {}
+    for some in chunks(ids):
+        for row in connection.execute(select(dossiers).where(dossiers.c.dossier_id.in_(some))):
+            old[row.dossier_id] = dict(row._mapping)
+    rows = dossier_rows(old, batch)
+    connection.execute(
+        insert_or_update(connection, dossiers, ["dossier_id"], _all_but(dossiers, "dossier_id")),
+        [rows[dossier_id] for dossier_id in ids],
+    )
+    return rows
+
+
+def _all_but(table: Table, *keys: str) -> dict[str, str]:
+    return {column.name: column.name for column in table.c if column.name not in keys}
+
+
+def _raise_work(connection: Connection) -> Any:
+    return insert_or_update(
+        connection,
+        dossier_target,
+        ["target", "dossier_id"],
+        {
+            "topic": "topic",
+            "partition": "partition",
+            "deadline": "deadline",
+            "born_on_portal": "born_on_portal",
+            "runnable": true(),
+            "wake_at": "wake_at",
+            "work_seq": dossier_target.c.work_seq + 1,
+        },
+    )
+
+
+def _work_rows(
+    batch: Sequence[Enlistment], projected: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """One row per dossier and target for which something is open now."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in batch:
+        dossier = projected[item.event.dossier_id]
+        for due in item.dues:
+            if due.state not in OPEN_STATES:
+                continue
+            rows[due.target, item.event.dossier_id] = {
+                "target": due.target,
+                "dossier_id": item.event.dossier_id,
+                "topic": item.topic,
+                "partition": item.partition,
+                "known": Known.UNKNOWN.value,
+                "born_on_portal": dossier["born_on_portal"],
+                "delivered_version": -1,
+                "last_step": -1,
+                "failures": 0,
+                "work_seq": 1,
+                "runnable": True,
+                "wake_at": None,
+                "deadline": dossier["extended_at"] or dossier["due_at"],
+            }
+    return [rows[key] for key in sorted(rows)]
+
+
+def _event_row(item: Enlistment, now: datetime) -> dict[str, Any]:
+    event = item.event
+    return {
+        "event_id": event.event_id,
+        "dossier_id": event.dossier_id,
+        "kind": event.kind.value,
+        "source": event.source,
+        "feed": event.feed.value,
+        "topic": item.topic,
+        "partition": item.partition,
+        "log_pos": item.offset,
+        "version": event.read_seq,
+        "content_hash": event.content_hash,
+        "effective_at": event.effective_at,
+        "recorded_at": event.recorded_at,
+        "enlisted_at": now,
+        "payload": item.payload,
+    }
+
+
+def _timeline_row(item: Enlistment) -> dict[str, Any]:
+    event = item.event
+    step = event.step
+    return {
+        "event_id": event.event_id,
+        "dossier_id": event.dossier_id,
+        "log_pos": item.offset,
+        "kind": event.kind.value,
+        "action_id": step.action_id if step else None,
+        "action_code": step.action_code if step else None,
+        "step_code": step.step_code if step else None,
+        "status": step.status.status if step else None,
+        "sub_status": step.status.sub_status if step else None,
+        "status_carried": step.status_carried if step else False,
+        "at": step.at if step else event.effective_at,
+        "recorded_at": event.recorded_at,
+    }
+
+
+def _delivery_row(item: Enlistment, nth: int, now: datetime) -> dict[str, Any]:
+    due = item.dues[nth]
+    ended = due.state not in OPEN_STATES
+    return {
+        "event_id": item.event.event_id,
+        "dossier_id": item.event.dossier_id,
+        "target": due.target,
+        "operation": due.operation.value,
+        "version": item.event.read_seq,
+        "log_pos": item.offset,
+        "partition": item.partition,
+        "state": due.state.value,
+        "reason": due.reason.value if due.reason else None,
+        "enlisted_at": now,
+        "settled_at": now if ended else None,
+    }

@@ -1,0 +1,141 @@
+"""Ownership: position rows, epochs, and the check that a fence still holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, select, update
+
+from schemas.ledger.dialect import AnyRow, insert_or_skip, locked
+from schemas.ledger.model import Fence, Position, PositionHole, SingletonFence, StaleOwner
+from schemas.ledger.tables import positions, singletons
+
+
+def take_over(
+    connection: Connection,
+    flow: str,
+    topic: str,
+    topic_id: str | None,
+    partitions: Sequence[int],
+    owner: str,
+) -> list[Position]:
+    """Raise the epochs, except of partitions that `owner` already holds."""
+    wanted = sorted(set(partitions))
+    fresh = [
+        {
+            "flow": flow,
+            "topic": topic,
+            "partition": partition,
+            "owner": owner,
+            "epoch": 0,
+            "next_offset": 0,
+            "topic_id": topic_id,
+        }
+        for partition in wanted
+    ]
+    if not fresh:
+        return []
+    connection.execute(insert_or_skip(connection, positions, ["flow", "topic", "partition"]), fresh)
+    rows = connection.execute(locked(connection, _of(flow, topic, wanted), shared=False)).all()
+    changed = []
+    result = []
+    for row in rows:
+        if topic_id is not None and row.topic_id is not None and row.topic_id != topic_id:
+            raise PositionHole(
+                f"topic {topic} was made anew: the ledger remembers id {row.topic_id}, the broker says"
+                f" {topic_id}. Run: thongsuot topics reset"
+            )
+        epoch = row.epoch if row.owner == owner and row.epoch > 0 else row.epoch + 1
+        known_id = row.topic_id or topic_id
+        if epoch != row.epoch or known_id != row.topic_id:
+            changed.append(
+                {"p": row.partition, "owner": owner, "epoch": epoch, "topic_id": known_id}
+            )
+        fence = Fence(flow=flow, topic=topic, partition=row.partition, owner=owner, epoch=epoch)
+        result.append(Position(fence=fence, next_offset=row.next_offset, topic_id=known_id))
+    if changed:
+        connection.execute(
+            update(positions).where(
+                positions.c.flow == flow,
+                positions.c.topic == topic,
+                positions.c.partition == bindparam("p"),
+            ),
+            changed,
+        )
+    return result
+
+
+def holding(
+    connection: Connection, fences: Iterable[Fence], *, lock: bool, shared: bool = True
+) -> frozenset[Fence]:
+    """Those fences that still hold; with `lock`, their rows stay locked until commit."""
+    return frozenset(positions_held(connection, fences, lock=lock, shared=shared))
+
+
+def positions_held(
+    connection: Connection, fences: Iterable[Fence], *, lock: bool, shared: bool
+) -> dict[Fence, int]:
+    """The fences that still hold, each with its partition's next offset."""
+    groups: dict[tuple[str, str], list[Fence]] = defaultdict(list)
+    for fence in fences:
+        groups[fence.flow, fence.topic].append(fence)
+    held: dict[Fence, int] = {}
+    for (flow, topic), members in sorted(groups.items()):
+        query = _of(flow, topic, sorted({fence.partition for fence in members}))
+        if lock:
+            query = locked(connection, query, shared=shared)
+        rows: dict[int, AnyRow] = {row.partition: row for row in connection.execute(query)}
+        for fence in members:
+            row = rows.get(fence.partition)
+            if row is not None and row.owner == fence.owner and row.epoch == fence.epoch:
+                held[fence] = row.next_offset
+    return held
+
+
+def take_singleton(connection: Connection, name: str, owner: str) -> SingletonFence:
+    """Raise the epoch of a singleton, unless `owner` already holds it."""
+    query = select(singletons.c.owner, singletons.c.epoch).where(singletons.c.name == name)
+    connection.execute(
+        insert_or_skip(connection, singletons, ["name"]),
+        {"name": name, "owner": owner, "epoch": 0},
+    )
+    row = connection.execute(locked(connection, query, shared=False)).one()
+    epoch = row.epoch if row.owner == owner and row.epoch > 0 else row.epoch + 1
+    if epoch != row.epoch:
+        connection.execute(
+            update(singletons).where(singletons.c.name == name).values(owner=owner, epoch=epoch)
+        )
+    return SingletonFence(name=name, owner=owner, epoch=epoch)
+
+
+def require_singleton(connection: Connection, fence: SingletonFence) -> None:
+    """Lock the singleton's row. Raises `StaleOwner` when another one holds it."""
+    query = select(singletons.c.name).where(
+        and_(
+            singletons.c.name == fence.name,
+            singletons.c.owner == fence.owner,
+            singletons.c.epoch == fence.epoch,
+        )
+    )
+    if connection.execute(locked(connection, query, shared=True)).first() is None:
+        raise StaleOwner(f"{fence.name} was taken over by another process")
+
+
+def _of(flow: str, topic: str, partitions: Sequence[int]) -> Select[Any]:
+    return (
+        select(
+            positions.c.partition,
+            positions.c.owner,
+            positions.c.epoch,
+            positions.c.next_offset,
+            positions.c.topic_id,
+        )
+        .where(
+            positions.c.flow == flow,
+            positions.c.topic == topic,
+            positions.c.partition.in_(partitions),
+        )
+        .order_by(positions.c.partition)
+    )

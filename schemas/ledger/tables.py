@@ -1,0 +1,374 @@
+"""The ledger's tables. A change here needs a migration in `migrations/versions`; a test compares the two.
+
+Names of columns follow `model.py`. `log_pos` is an offset of the log, `version` the `read_seq` of a state.
+Only `content`, `events.payload`, `data_keys` and the two sealed columns of `dead_letters` hold bytes, and
+personal data in them is sealed.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TextClause,
+    UniqueConstraint,
+    text,
+)
+
+from schemas.ledger.dialect import PlainText, UtcTimestamp
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+OPEN = text("state IN ('pending', 'sending', 'waiting', 'parked')")
+
+# Written out, not bound: only so do both databases see that the partial indexes apply.
+OPEN_DELIVERY: TextClause = text("deliveries.state IN ('pending', 'sending', 'waiting', 'parked')")
+PARKED_DELIVERY: TextClause = text("deliveries.state = 'parked'")
+RECEIPT_OWED: TextClause = text("deliveries.receipt = 'owed'")
+
+ledger_identity = Table(
+    "ledger_identity",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", UtcTimestamp, nullable=False),
+)
+
+# --- who owns what, and how far it has come ----------------------------------------------------------
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("flow", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("topic_id", Text),
+)
+
+singletons = Table(
+    "singletons",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("feed", Text, primary_key=True),
+    Column("cursor", Text, nullable=False),
+)
+
+read_seqs = Table(
+    "read_seqs",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("read_seq", BigInteger, nullable=False),
+)
+
+source_rows = Table(
+    "source_rows",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("row_id", PlainText, primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("uid", PlainText, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("status", PlainText),
+    Column("gone", Boolean, nullable=False),
+    Index("ix_source_rows_dossier", "source", "dossier_id"),
+)
+
+# --- what happened -----------------------------------------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("feed", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("log_pos", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("effective_at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Column("enlisted_at", UtcTimestamp, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("ix_events_dossier", "dossier_id", "log_pos"),
+)
+
+dossiers = Table(
+    "dossiers",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("code", PlainText),
+    Column("state_version", BigInteger, nullable=False),  # -1: only a gap is known
+    Column("log_pos", BigInteger, nullable=False),
+    Column("born_on_portal", Boolean, nullable=False),
+    Column("procedure_code", PlainText),  # the national one, as the source has it
+    Column("local_procedure_code", PlainText),
+    Column("sector_code", PlainText),
+    Column("receiving_agency_code", PlainText),
+    Column("handling_agency_code", PlainText),
+    Column("channel", Text),
+    Column("applicant_type", Text),
+    Column("status", PlainText),
+    Column("sub_status", PlainText),
+    Column("financial_state", Text),
+    Column("result_state", Text),
+    Column("created_at", UtcTimestamp),
+    Column("submitted_at", UtcTimestamp),
+    Column("received_at", UtcTimestamp),
+    Column("due_at", UtcTimestamp),
+    Column("extended_at", UtcTimestamp),
+    Column("finished_at", UtcTimestamp),
+    Column("returned_at", UtcTimestamp),
+    Column("withdrawn_at", UtcTimestamp),
+    Column("refused_at", UtcTimestamp),
+    Index("ix_dossiers_code", "code"),
+)
+
+dossier_aliases = Table(
+    "dossier_aliases",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", PlainText, primary_key=True),
+    Index("ix_dossier_aliases_value", "value"),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("event_id", Text, ForeignKey("events.event_id"), primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("log_pos", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("action_id", PlainText),
+    Column("action_code", PlainText),
+    Column("step_code", PlainText),
+    Column(
+        "status", PlainText
+    ),  # after the action, from its process step; null where there is no step
+    Column("sub_status", PlainText),
+    Column("status_carried", Boolean, nullable=False),
+    Column("at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Index("ix_timeline_dossier", "dossier_id", "log_pos"),
+)
+
+# --- what is owed, and what was done about it --------------------------------------------------------
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", RowId, primary_key=True, autoincrement=True),
+    Column("event_id", Text, ForeignKey("events.event_id"), nullable=False),
+    Column("dossier_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("log_pos", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", PlainText),
+    Column("enlisted_at", UtcTimestamp, nullable=False),
+    Column("settled_at", UtcTimestamp),  # when it reached an end
+    Column("attempt_id", Text),  # the last attempt that covered or settled it
+    Column("receipt", Text),  # null | owed | published
+    Column("step_key", Text),  # as last sent, to find the step again in a target's list
+    UniqueConstraint("event_id", "target", "operation"),
+    CheckConstraint(
+        "state IN ('pending', 'sending', 'waiting', 'parked', 'delivered', 'superseded',"
+        " 'discarded')",
+        name="state",
+    ),
+    Index(
+        "ix_deliveries_open",
+        "target",
+        "dossier_id",
+        "log_pos",
+        sqlite_where=OPEN,
+        postgresql_where=OPEN,
+    ),
+    Index(
+        "ix_deliveries_parked",
+        "reason",
+        "target",
+        "dossier_id",
+        sqlite_where=text("state = 'parked'"),
+        postgresql_where=text("state = 'parked'"),
+    ),
+    Index(
+        "ix_deliveries_receipt_owed",
+        "settled_at",
+        "delivery_id",
+        sqlite_where=text("receipt = 'owed'"),
+        postgresql_where=text("receipt = 'owed'"),
+    ),
+    Index("ix_deliveries_dossier", "dossier_id"),
+)
+
+dossier_target = Table(
+    "dossier_target",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("dossier_id", Text, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("known", Text, nullable=False),
+    Column("born_on_portal", Boolean, nullable=False),
+    Column("delivered_version", BigInteger, nullable=False),
+    Column("delivered_hash", Text),
+    Column("last_step", BigInteger, nullable=False),
+    Column("claimed_code", PlainText),
+    Column("failures", Integer, nullable=False),
+    Column("work_seq", BigInteger, nullable=False),
+    Column("runnable", Boolean, nullable=False),
+    Column("wake_at", UtcTimestamp),
+    Column("deadline", UtcTimestamp),
+    Index(
+        "ix_dossier_target_runnable",
+        "target",
+        "deadline",
+        "dossier_id",
+        sqlite_where=text("runnable = 1"),
+        postgresql_where=text("runnable"),
+    ),
+    Index(
+        "ix_dossier_target_wake",
+        "target",
+        "wake_at",
+        sqlite_where=text("wake_at IS NOT NULL"),
+        postgresql_where=text("wake_at IS NOT NULL"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    # A JSON list: read back whole with the attempt, never searched.
+    Column("delivery_ids", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("proved_absent", Boolean, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("started_at", UtcTimestamp, nullable=False),
+    Column("closed_at", UtcTimestamp),
+    Column("outcome", Text),
+    Column("outcome_at", UtcTimestamp),
+    Column("reason", Text),
+    Column("detail", PlainText),
+    Column("reference", PlainText),
+    ForeignKeyConstraint(
+        ["target", "dossier_id"], ["dossier_target.target", "dossier_target.dossier_id"]
+    ),
+    Index(
+        "ix_attempts_open",
+        "target",
+        "dossier_id",
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+    Index("ix_attempts_dossier", "dossier_id"),
+)
+
+content = Table(
+    "content",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column("request", LargeBinary),
+    Column("answer", LargeBinary),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("code", PlainText, primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+)
+
+# --- what is looked up -------------------------------------------------------------------------------
+
+mappings = Table(
+    "mappings",
+    metadata,
+    Column("mapping_id", RowId, primary_key=True, autoincrement=True),
+    Column("codelist", Text, nullable=False),
+    Column("system", PlainText, nullable=False),
+    Column("code", PlainText, nullable=False),
+    Column("qualifier", PlainText, nullable=False),
+    Column("value", PlainText, nullable=False),
+    Column("name", PlainText),
+    Column("valid_from", UtcTimestamp),
+    Column("valid_to", UtcTimestamp),
+    Column("origin", Text, nullable=False),
+    Column("note", PlainText),
+    Index("ix_mappings_code", "codelist", "system", "code"),
+)
+
+mapping_version = Table(
+    "mapping_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # the one row is 1
+    Column("version", BigInteger, nullable=False),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("log_pos", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", PlainText, nullable=False),
+    Column("dossier_id", Text),
+    Column("sealed_key", LargeBinary),
+    Column("sealed_value", LargeBinary),
+    Column("first_at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Index("ix_dead_letters_dossier", "dossier_id"),
+)

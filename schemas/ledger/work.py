@@ -1,0 +1,291 @@
+"""Reading what the engine has to do: whole dossiers, in a fixed number of queries however many there are."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+
+from schemas.ledger.dialect import EPOCH, AnyRow, clock, to_moment, to_seconds
+from schemas.ledger.fences import holding
+from schemas.ledger.model import (
+    Attempt,
+    AttemptKind,
+    DeliveryRow,
+    DeliveryState,
+    DossierTarget,
+    Fence,
+    Known,
+    Operation,
+    Outcome,
+    Work,
+)
+from schemas.ledger.tables import OPEN_DELIVERY, attempts, deliveries, dossier_target, events
+from schemas.reasons import Reason
+
+STEPS_PER_DOSSIER = 100
+"""How many open steps of one dossier are read at once; beyond that `Work.more` is set."""
+
+CHUNK = 500
+"""How many ids stand in one IN (...)."""
+
+T = TypeVar("T")
+
+
+def runnable(
+    connection: Connection,
+    target: str,
+    fences: Sequence[Fence],
+    limit: int,
+    exclude: frozenset[str],
+) -> list[Work]:
+    """Dossiers with something to do now, nearest legal deadline first, none known last."""
+    held = holding(connection, fences, lock=False)
+    if not held or limit <= 0:
+        return []
+    chosen = _choose(connection, target, held, limit, exclude)
+    return _load(connection, target, chosen)
+
+
+def reload(connection: Connection, target: str, dossier_id: str) -> Work:
+    """One dossier, runnable or not. Raises `KeyError` when nothing was ever owed for it."""
+    works = _load(connection, target, [dossier_id])
+    if not works:
+        raise KeyError(f"dossier {dossier_id} is not in the ledger for {target}")
+    return works[0]
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The items in pieces that fit one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _choose(
+    connection: Connection, target: str, held: Iterable[Fence], limit: int, exclude: frozenset[str]
+) -> list[str]:
+    partitions: dict[str, list[int]] = defaultdict(list)
+    for fence in held:
+        partitions[fence.topic].append(fence.partition)
+    mine = or_(
+        *(
+            and_(dossier_target.c.topic == topic, dossier_target.c.partition.in_(sorted(members)))
+            for topic, members in sorted(partitions.items())
+        )
+    )
+    base = select(dossier_target.c.dossier_id, dossier_target.c.deadline).where(
+        dossier_target.c.target == target, mine
+    )
+    awake = base.where(dossier_target.c.runnable)
+    woken = base.where(
+        dossier_target.c.wake_at.is_not(None),
+        dossier_target.c.wake_at <= to_moment(clock(connection)),
+        ~dossier_target.c.runnable,
+    )
+    # The dossiers left out are those the engine has in hand; they come first again, so read past them.
+    # That is cheaper than thousands of ids in the statement.
+    enough = limit + len(exclude)
+    found: list[tuple[bool, datetime | None, str]] = []
+    for query in (awake, woken):
+        ordered = query.order_by(
+            dossier_target.c.deadline.asc().nulls_last(), dossier_target.c.dossier_id
+        ).limit(enough)
+        found.extend(
+            (row.deadline is None, row.deadline, row.dossier_id)
+            for row in connection.execute(ordered)
+            if row.dossier_id not in exclude
+        )
+    found.sort(key=lambda item: (item[0], item[1] or EPOCH, item[2]))
+    return [dossier_id for _, _, dossier_id in found[:limit]]
+
+
+def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> list[Work]:
+    dossiers: dict[str, DossierTarget] = {}
+    rows: dict[str, list[AnyRow]] = defaultdict(list)
+    open_attempts: dict[str, list[Attempt]] = defaultdict(list)
+    for some in chunks(dossier_ids):
+        for row in connection.execute(
+            select(dossier_target).where(
+                dossier_target.c.target == target, dossier_target.c.dossier_id.in_(some)
+            )
+        ):
+            dossiers[row.dossier_id] = _dossier(row)
+        for row in connection.execute(_open_rows(target, some)):
+            rows[row.dossier_id].append(row)
+        for row in connection.execute(
+            select(attempts)
+            .where(
+                attempts.c.target == target,
+                attempts.c.dossier_id.in_(some),
+                attempts.c.closed_at.is_(None),
+            )
+            .order_by(attempts.c.started_at, attempts.c.attempt_id)
+        ):
+            open_attempts[row.dossier_id].append(_attempt(row))
+    cut = {dossier_id: _cut(found) for dossier_id, found in rows.items()}
+    keys = _step_keys(connection, target, open_attempts)
+    payloads = _payloads(connection, (e for _, needed, _ in cut.values() for e in needed))
+    works = []
+    for dossier_id in dossier_ids:
+        if dossier_id not in dossiers:
+            continue
+        kept, needed, more = cut.get(dossier_id, ([], frozenset(), False))
+        sent, settled = keys.get(dossier_id, ({}, ()))
+        works.append(
+            Work(
+                dossier=dossiers[dossier_id],
+                rows=tuple(
+                    _delivery(r, payloads[r.event_id] if r.event_id in needed else b"")
+                    for r in kept
+                ),
+                attempts=tuple(_with_keys(a, sent) for a in open_attempts[dossier_id]),
+                more=more,
+                settled_keys=settled,
+            )
+        )
+    return works
+
+
+def _open_rows(target: str, dossier_ids: Sequence[str]) -> Any:
+    """All open states, and the first open steps of each dossier (one more than is kept)."""
+    stream = case((deliveries.c.operation == Operation.STATE.value, 0), else_=1)
+    numbered = (
+        select(
+            deliveries.c.delivery_id,
+            deliveries.c.event_id,
+            deliveries.c.dossier_id,
+            deliveries.c.operation,
+            deliveries.c.version,
+            deliveries.c.log_pos,
+            deliveries.c.state,
+            deliveries.c.reason,
+            stream.label("stream"),
+            func.row_number()
+            .over(
+                partition_by=(deliveries.c.dossier_id, stream),
+                order_by=(deliveries.c.log_pos, deliveries.c.delivery_id),
+            )
+            .label("nth"),
+        )
+        .where(
+            deliveries.c.target == target, deliveries.c.dossier_id.in_(dossier_ids), OPEN_DELIVERY
+        )
+        .subquery()
+    )
+    return (
+        select(numbered)
+        .where(or_(numbered.c.stream == 0, numbered.c.nth <= STEPS_PER_DOSSIER + 1))
+        .order_by(numbered.c.dossier_id, numbered.c.log_pos, numbered.c.delivery_id)
+    )
+
+
+def _cut(rows: list[AnyRow]) -> tuple[list[AnyRow], frozenset[str], bool]:
+    """The rows to hand out, the events whose payload is needed, and whether steps were left out."""
+    kept = [row for row in rows if row.stream == 0 or row.nth <= STEPS_PER_DOSSIER]
+    states = [row for row in kept if row.stream == 0]
+    needed = {row.event_id for row in kept if row.stream == 1}
+    if states:
+        needed.add(max(states, key=lambda row: (row.version, row.log_pos)).event_id)
+    return kept, frozenset(needed), len(kept) < len(rows)
+
+
+def _step_keys(
+    connection: Connection, target: str, open_attempts: Mapping[str, Sequence[Attempt]]
+) -> dict[str, tuple[dict[int, str], tuple[str, ...]]]:
+    """For dossiers with an open steps attempt: the key of every step sent, and those delivered."""
+    asked = [
+        dossier_id
+        for dossier_id, found in open_attempts.items()
+        if any(attempt.kind is AttemptKind.STEPS for attempt in found)
+    ]
+    sent: dict[str, dict[int, str]] = {dossier_id: {} for dossier_id in asked}
+    settled: dict[str, list[str]] = {dossier_id: [] for dossier_id in asked}
+    for some in chunks(asked):
+        query = (
+            select(
+                deliveries.c.dossier_id,
+                deliveries.c.delivery_id,
+                deliveries.c.state,
+                deliveries.c.step_key,
+            )
+            .where(
+                deliveries.c.dossier_id.in_(some),
+                deliveries.c.target == target,
+                deliveries.c.step_key.is_not(None),
+            )
+            .order_by(deliveries.c.log_pos, deliveries.c.delivery_id)
+        )
+        for row in connection.execute(query):
+            sent[row.dossier_id][row.delivery_id] = row.step_key
+            if row.state == DeliveryState.DELIVERED.value:
+                settled[row.dossier_id].append(row.step_key)
+    return {dossier_id: (sent[dossier_id], tuple(settled[dossier_id])) for dossier_id in asked}
+
+
+def _with_keys(attempt: Attempt, sent: Mapping[int, str]) -> Attempt:
+    if attempt.kind is not AttemptKind.STEPS or not all(i in sent for i in attempt.delivery_ids):
+        return attempt
+    return replace(attempt, step_keys=tuple(sent[i] for i in attempt.delivery_ids))
+
+
+def _payloads(connection: Connection, event_ids: Iterable[str]) -> dict[str, bytes]:
+    wanted = list(dict.fromkeys(event_ids))
+    found: dict[str, bytes] = {}
+    for some in chunks(wanted):
+        for row in connection.execute(
+            select(events.c.event_id, events.c.payload).where(events.c.event_id.in_(some))
+        ):
+            found[row.event_id] = bytes(row.payload)
+    return found
+
+
+def _dossier(row: AnyRow) -> DossierTarget:
+    return DossierTarget(
+        dossier_id=row.dossier_id,
+        target=row.target,
+        partition=row.partition,
+        known=Known(row.known),
+        born_on_portal=row.born_on_portal,
+        delivered_version=row.delivered_version,
+        delivered_hash=row.delivered_hash,
+        last_step=row.last_step,
+        claimed_code=row.claimed_code,
+        failures=row.failures,
+        work_seq=row.work_seq,
+        wake_at=to_seconds(row.wake_at) if row.wake_at is not None else None,
+        deadline=to_seconds(row.deadline) if row.deadline is not None else None,
+    )
+
+
+def _delivery(row: AnyRow, payload: bytes) -> DeliveryRow:
+    return DeliveryRow(
+        delivery_id=row.delivery_id,
+        event_id=row.event_id,
+        operation=Operation(row.operation),
+        version=row.version,
+        log_pos=row.log_pos,
+        state=DeliveryState(row.state),
+        reason=Reason(row.reason) if row.reason else None,
+        payload=payload,
+    )
+
+
+def _attempt(row: AnyRow) -> Attempt:
+    return Attempt(
+        attempt_id=row.attempt_id,
+        kind=AttemptKind(row.kind),
+        delivery_ids=tuple(json.loads(row.delivery_ids)),
+        version=row.version,
+        content_hash=row.content_hash,
+        proved_absent=row.proved_absent,
+        epoch=row.epoch,
+        started_at=to_seconds(row.started_at),
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        reason=Reason(row.reason) if row.reason else None,
+        detail=row.detail,
+    )

@@ -1,0 +1,241 @@
+"""The composition root: the only place that knows concrete connectors, settings and databases.
+
+`open_hub` opens what all parts share, `parts` puts the flow of `streams.topology` together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+from zoneinfo import ZoneInfo
+
+import orjson
+from structlog.typing import FilteringBoundLogger
+
+from connectors.national_portal.dialect import load_dialect
+from connectors.national_portal.sink import NationalPortal, boot_seconds
+from connectors.one_stop.mapping import ImpossibleValue, to_event
+from connectors.one_stop.source import PAYLOAD_FORMAT, OneStopSource
+from monitoring.events import Events
+from monitoring.health import Health, HealthServer
+from monitoring.metrics import Metrics
+from schemas.codec import Codec
+from schemas.ledger.model import Fence
+from schemas.ledger.sql import SqlLedger
+from schemas.reasons import Reason
+from schemas.records import DossierEvent, Feed, Notice
+from schemas.registry import HttpRegistry, LocalRegistry
+from schemas.sealing import Hasher, Sealer
+from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
+from streams import topology
+from streams.engine.circuit import CircuitOptions
+from streams.engine.shell import Engine, EngineOptions
+from streams.hub import Hub
+from streams.intake import CannotMap, Understand
+from streams.kafka_clients import aiokafka_connection
+from streams.producer import Producer
+from streams.routing import NATIONAL_PORTAL
+from streams.settings import EngineSettings, Settings
+from streams.topic_check import require_topics, topic_ids
+from streams.topology import Parts, WorkerPart
+from streams.upkeep import Upkeep
+
+_PRODUCER_STOP_SECONDS = 5.0
+
+
+def utc_now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def build_metrics(settings: Settings) -> Metrics:
+    """All metrics of a process of the hub, every expected series at zero."""
+    read = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS)
+    return Metrics(
+        targets=[NATIONAL_PORTAL],
+        version=version("thongsuot"),
+        topics={topic.name: settings.kafka.partitions for topic in read},
+        subjects=[topic.subject for topic in TOPICS],
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_hub(
+    settings: Settings, *, logger: FilteringBoundLogger, die: Callable[[str], NoReturn]
+) -> AsyncIterator[Hub]:
+    """Open what all parts share, and serve /metrics, /live and /ready.
+
+    Raises `LedgerMismatch`, `LedgerUnavailable`, `TopicsUnfit`, `BrokerUnreachable`, `RegistryError`,
+    `SealError`, `NotConfirmed` or `OSError`, each with its remedy.
+    """
+    async with contextlib.AsyncExitStack() as opened:
+        # The order of the questions is that of the remedies: migrate, make topics, register schemas.
+        ledger = await opened.enter_async_context(SqlLedger(settings.ledger_url.get_secret_value()))
+        await require_topics(settings.kafka)
+        codec = Codec(await _registry(settings, opened))
+        await codec.prepare()
+        sealer = await Sealer.load(ledger, settings.master_key_bytes(), utc_now())
+        upkeep = Upkeep(ledger=ledger, sealer=sealer, wall=utc_now)
+        await upkeep.read_codes()
+        producer = Producer(
+            aiokafka_connection(settings.kafka), timeout=settings.kafka.produce_timeout_seconds
+        )
+        await producer.start()
+        opened.push_async_callback(producer.stop, _PRODUCER_STOP_SECONDS)
+        metrics, health = build_metrics(settings), Health()
+
+        async def refresh() -> None:
+            metrics.take_counts(await ledger.counts())
+            metrics.take_unmapped(await ledger.unmapped())
+
+        server = HealthServer(
+            health,
+            metrics,
+            host=settings.monitoring.host,
+            port=settings.monitoring.port,
+            refresh=refresh,
+        )
+        await server.start()
+        opened.push_async_callback(server.stop)
+        logger.info("monitoring_served", host=settings.monitoring.host, port=server.port)
+        datadir = opened.enter_context(tempfile.TemporaryDirectory(prefix="thongsuot-"))
+        yield Hub(
+            settings=settings,
+            owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            ledger=ledger,
+            codec=codec,
+            sealer=sealer,
+            hasher=Hasher(settings.hash_key_bytes()),
+            producer=producer,
+            upkeep=upkeep,
+            topic_ids=await topic_ids(settings.kafka),
+            events=Events(metrics, logger),
+            health=health,
+            datadir=Path(datadir),
+            wall=utc_now,
+            die=die,
+        )
+
+
+async def _registry(
+    settings: Settings, opened: contextlib.AsyncExitStack
+) -> HttpRegistry | LocalRegistry:
+    if settings.registry_url is None:
+        return LocalRegistry()
+    registry = HttpRegistry(settings.registry_url)
+    opened.push_async_callback(registry.close)
+    return registry
+
+
+@contextlib.asynccontextmanager
+async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts]:
+    """The wanted parts, with the outside systems that they speak to, in the order of the way."""
+    async with contextlib.AsyncExitStack() as opened:
+        found: Parts = [("upkeep", hub.upkeep)]
+        hub.health.watch("upkeep", lambda: hub.upkeep.beats)
+        if WorkerPart.CAPTURE in wanted:
+            found += _capture(hub, opened)
+        if WorkerPart.INTAKE in wanted:
+            found += topology.intake(hub, understand_one_stop(hub))
+        if WorkerPart.DELIVER in wanted:
+            portal = NationalPortal(
+                hub.settings.national_portal,
+                load_dialect(hub.settings.national_portal.dialect),
+                hub.sealer,
+                hub.hasher,
+            )
+            await portal.open()
+            opened.push_async_callback(portal.close)
+            found += topology.deliver(hub, lambda fences: [engine(hub, portal, fences)])
+        yield found
+
+
+def _capture(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
+    one_stop = hub.settings.one_stop
+    source = OneStopSource(one_stop, hub.sealer, hub.hasher)
+    opened.push_async_callback(source.close)
+
+    async def import_mappings() -> None:
+        await hub.ledger.put_mappings(await source.initial_mappings(), replace_origin=True)
+        await hub.upkeep.read_codes()
+
+    return topology.capture(
+        hub,
+        source,
+        pauses={
+            Feed.ACTIONS: one_stop.actions_poll_seconds,
+            Feed.CHANGES: one_stop.changes_poll_seconds,
+        },
+        zone=ZoneInfo(one_stop.zone),
+        begin=import_mappings,
+    )
+
+
+def understand_one_stop(hub: Hub) -> Understand:
+    """The mapping of the one-stop connector, as intake wants it."""
+    zone = ZoneInfo(hub.settings.one_stop.zone)
+
+    def understand(notice: Notice, payload: bytes) -> DossierEvent:
+        if notice.payload_format != PAYLOAD_FORMAT:
+            raise CannotMap(
+                Reason.UNREADABLE_PAYLOAD,
+                f"payload format {notice.payload_format[:40]!r} is none of this version",
+            )
+        try:
+            parsed = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            raise CannotMap(Reason.UNREADABLE_PAYLOAD, "the payload is no JSON") from None
+        try:
+            return to_event(notice, parsed, zone=zone, sealer=hub.sealer, recorded_at=hub.wall())
+        except ImpossibleValue as error:
+            raise CannotMap(Reason.IMPOSSIBLE_VALUE, str(error)) from None
+
+    return understand
+
+
+# --- engines ---------------------------------------------------------------------------------------
+
+
+def engine(hub: Hub, sink: NationalPortal, fences: Callable[[], Sequence[Fence]]) -> Engine:
+    """The engine that delivers to one target, from the partitions that the ledger flow owns."""
+    return Engine(
+        sink=sink,
+        ledger=hub.ledger,
+        decode=hub.decode_event,
+        codes=hub.upkeep.codes,
+        fences=fences,
+        clock=boot_seconds,
+        seal=hub.sealer.seal,
+        events=hub.events.deliveries,
+        options=engine_options(hub.settings.engine),
+    )
+
+
+def engine_options(settings: EngineSettings) -> EngineOptions:
+    """The settings of the engine in its own words."""
+    return EngineOptions(
+        in_flight=settings.in_flight,
+        window=settings.window,
+        send_by=settings.send_by_seconds,
+        group_window=settings.group_commit_milliseconds / 1000,
+        group_rows=settings.group_commit_rows,
+        poll_seconds=settings.poll_seconds,
+        backoff_first=settings.retry_first_seconds,
+        backoff_max=settings.retry_most_seconds,
+        quota=settings.quota_per_second,
+        circuit=CircuitOptions(
+            failures_in_a_row=settings.circuit_failures_in_row,
+            window=settings.circuit_window,
+            share=settings.circuit_share,
+            probe_seconds=settings.probe_seconds,
+            probe_max=settings.probe_most_seconds,
+        ),
+    )

@@ -1,0 +1,159 @@
+"""`thongsuot check`: every counterpart is asked, and every problem is told at once with its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from connectors.errors import DeliveryError
+from connectors.national_portal.dialect import DialectError, load_dialect
+from connectors.national_portal.sink import NationalPortal
+from connectors.one_stop.source import OneStopSource
+from schemas.codec import Codec
+from schemas.ledger.migrate import require_current
+from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
+from schemas.ledger.sql import SqlLedger
+from schemas.registry import HttpRegistry, LocalRegistry, RegistryError
+from schemas.sealing import Hasher, Sealer, SealError
+from streams.settings import Settings
+from streams.topic_check import BrokerUnreachable, topic_partitions, unfit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One counterpart. `problems` stop the hub, `hints` do not."""
+
+    name: str
+    vi: str
+    en: str
+    problems: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+
+
+def as_dict(checked: Checked) -> dict[str, object]:
+    """For `--json`."""
+    return {**asdict(checked), "ok": not checked.problems}
+
+
+async def everything(settings: Settings) -> Sequence[Checked]:
+    """All counterparts, each asked even if another failed."""
+    return await asyncio.gather(
+        ledger(settings),
+        broker(settings),
+        registry(settings),
+        one_stop(settings),
+        national_portal(settings),
+    )
+
+
+async def ledger(settings: Settings) -> Checked:
+    """Reachable, migrated, and its data keys open with the master key."""
+
+    async def ask() -> tuple[str, ...]:
+        url = settings.ledger_url.get_secret_value()
+        await asyncio.to_thread(require_current, url)
+        async with SqlLedger(url) as store:
+            await Sealer.load(store, settings.master_key_bytes(), datetime.now(UTC))
+        return ()
+
+    return await _told("ledger", "Sổ cái", "ledger", ask)
+
+
+async def broker(settings: Settings) -> Checked:
+    """Reachable, with every topic as the catalogue says."""
+
+    async def ask() -> tuple[str, ...]:
+        return tuple(unfit(await topic_partitions(settings.kafka), settings.kafka.partitions))
+
+    return await _told("kafka", "Kafka và các chủ đề", "Kafka and its topics", ask)
+
+
+async def registry(settings: Settings) -> Checked:
+    """Every schema that we write is known there."""
+
+    async def ask() -> tuple[str, ...]:
+        if settings.registry_url is None:
+            await Codec(LocalRegistry()).prepare()
+            return ()
+        found = HttpRegistry(settings.registry_url)
+        try:
+            await Codec(found).prepare()
+        finally:
+            await found.close()
+        return ()
+
+    return await _told("registry", "Lược đồ Avro", "Avro schemas", ask)
+
+
+async def one_stop(settings: Settings) -> Checked:
+    """Reachable, readable, with the tables and the zone that we expect."""
+    store = SqlLedger(settings.ledger_url.get_secret_value())
+    try:
+        sealer = await Sealer.load(store, settings.master_key_bytes(), datetime.now(UTC))
+        source = OneStopSource(settings.one_stop, sealer, Hasher(settings.hash_key_bytes()))
+        try:
+            found = tuple(await source.check())
+        finally:
+            await source.close()
+    except (SealError, LedgerMismatch, LedgerUnavailable) as error:
+        return Checked(
+            name="one_stop",
+            vi="Hệ thống Một cửa",
+            en="one-stop system",
+            problems=(
+                f"không hỏi được khi sổ cái chưa dùng được / needs the ledger first: {error}",
+            ),
+        )
+    finally:
+        await store.close()
+    hints = tuple(line for line in found if line.startswith("advice:"))
+    return Checked(
+        name="one_stop",
+        vi="Hệ thống Một cửa",
+        en="one-stop system",
+        problems=tuple(line for line in found if line not in hints),
+        hints=hints,
+    )
+
+
+async def national_portal(settings: Settings) -> Checked:
+    """Logs in and looks one dossier up: no side effects."""
+
+    async def ask() -> tuple[str, ...]:
+        store = SqlLedger(settings.ledger_url.get_secret_value())
+        portal = None
+        try:
+            sealer = await Sealer.load(store, settings.master_key_bytes(), datetime.now(UTC))
+            dialect = load_dialect(settings.national_portal.dialect)
+            hasher = Hasher(settings.hash_key_bytes())
+            portal = NationalPortal(settings.national_portal, dialect, sealer, hasher)
+            await portal.open()
+            await portal.probe()
+        finally:
+            if portal is not None:
+                await portal.close()
+            await store.close()
+        return ()
+
+    return await _told("national_portal", "Cổng Dịch vụ công quốc gia", "national portal", ask)
+
+
+async def _told(
+    name: str, vi: str, en: str, ask: Callable[[], Awaitable[tuple[str, ...]]]
+) -> Checked:
+    try:
+        problems = await ask()
+    except (
+        BrokerUnreachable,
+        DeliveryError,
+        DialectError,
+        LedgerMismatch,
+        LedgerUnavailable,
+        OSError,
+        RegistryError,
+        SealError,
+    ) as error:
+        problems = (str(error) or type(error).__name__,)
+    return Checked(name=name, vi=vi, en=en, problems=problems)

@@ -1,0 +1,311 @@
+"""`thongsuot`: the command line. Messages are Vietnamese first, with English beside them.
+
+Every command says what is wrong with the settings all at once, and ends with status 2 then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from schemas.compatibility import check_packaged
+from schemas.ledger.migrate import upgrade
+from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
+from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, register_all
+from schemas.sealing import new_key
+from schemas.topics import TOPICS
+from streams import checks
+from streams.platform_check import platform_refusal
+from streams.settings import Settings, problems
+from streams.topology import WorkerPart
+from streams.trace import read_story
+
+BAD_SETTINGS = 2
+
+app = typer.Typer(
+    help="ThôngSuốt: trục tích hợp hồ sơ của tỉnh · the province's dossier integration hub",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="Sổ cái · the ledger", no_args_is_help=True)
+schemas_app = typer.Typer(help="Lược đồ Avro · Avro schemas", no_args_is_help=True)
+topics_app = typer.Typer(help="Chủ đề Kafka · Kafka topics", no_args_is_help=True)
+app.add_typer(db, name="db")
+app.add_typer(schemas_app, name="schemas")
+app.add_typer(topics_app, name="topics")
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
+
+
+def main() -> None:
+    """Entry point of the command `thongsuot`."""
+    refusal = platform_refusal()
+    if refusal is not None:
+        err.print(refusal)
+        raise SystemExit(1)
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # libraries' lines are the worker's business
+    app()
+
+
+def settings() -> Settings:
+    """The settings, or every problem with them and the end."""
+    try:
+        return Settings()  # type: ignore[call-arg] # the fields come from the environment
+    except ValidationError as error:
+        err.print("[bold red]Thiết lập chưa đúng[/bold red] [dim]settings are wrong[/dim]")
+        for line in problems(error):
+            err.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(BAD_SETTINGS) from None
+
+
+def say_json(content: object) -> None:
+    """One JSON object on a line of its own."""
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def fail(text: str) -> typer.Exit:
+    """Say why, and end with status 1."""
+    err.print(f"[bold red]✘[/bold red] {text}", soft_wrap=True, highlight=False)
+    return typer.Exit(1)
+
+
+# --- seeing it run ----------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    dossiers: Annotated[int, typer.Option(min=20, help="Số hồ sơ · dossiers")] = 950,
+    seconds: Annotated[float, typer.Option(min=5, help="Độ dài của ngày · length of the day")] = 36,
+    seed: Annotated[
+        int, typer.Option(help="Hạt giống · the same seed plays the same day")
+    ] = 20261123,
+    profile: Annotated[
+        str, typer.Option(help="Cổng trả lời được gì · existence, state or steps")
+    ] = "steps",
+    troubles: Annotated[bool, typer.Option(help="Bật sự cố · switch troubles on")] = True,
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="Không chờ Ctrl-C · do not stay up")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Giữ lại dữ liệu ở đây · keep the day's files here")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Một ngày làm việc của tỉnh, và kết luận từ dữ liệu của Cổng · a province's working day, judged."""
+    from streams.demo.command import run
+    from streams.demo.day import DayOptions
+
+    options = DayOptions(
+        dossiers=dossiers, seconds=seconds, seed=seed, profile=profile, troubles=troubles
+    )
+    stay = sys.stdout.isatty() and not exit_
+    status = asyncio.run(run(options, stay=stay, as_json=as_json, folder=folder))
+    raise typer.Exit(status)
+
+
+class System(StrEnum):
+    """The simulated outside systems."""
+
+    ONE_STOP = "one-stop"
+    PORTAL = "portal"
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def simulate(system: System, context: typer.Context) -> None:
+    """Chạy hệ thống mô phỏng · run a simulator; its own options follow, --help lists them."""
+    module = {
+        System.ONE_STOP: "connectors.one_stop.simulator",
+        System.PORTAL: "connectors.national_portal.simulator",
+    }[system]
+    os.execv(sys.executable, [sys.executable, "-m", module, *context.args])  # noqa: S606
+
+
+# --- running it -------------------------------------------------------------------------------------
+
+
+@app.command()
+def worker(
+    only: Annotated[
+        list[WorkerPart] | None, typer.Option(help="Chỉ chạy phần này · run only these parts")
+    ] = None,
+) -> None:
+    """Chạy trục tích hợp · run the hub: capture, intake, deliver."""
+    from streams.worker import run_worker
+
+    raise typer.Exit(run_worker(settings(), frozenset(only or WorkerPart)))
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Kiểm tra thiết lập và mọi hệ thống liên quan · check the settings and every counterpart."""
+    found = asyncio.run(checks.everything(settings()))
+    if as_json:
+        say_json([checks.as_dict(one) for one in found])
+    else:
+        for one in found:
+            mark = "[green]✔[/green]" if not one.problems else "[bold red]✘[/bold red]"
+            out.print(f"{mark} {one.vi}  [dim]{one.en}[/dim]")
+            for problem in one.problems:
+                out.print(f"    {problem}", soft_wrap=True, highlight=False, markup=False)
+            for hint in one.hints:
+                out.print(f"    [yellow]![/yellow] {hint}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if any(one.problems for one in found) else 0)
+
+
+@app.command()
+def trace(code: str, as_json: AsJson = False) -> None:
+    """Toàn bộ câu chuyện của một hồ sơ · the whole story of one dossier, by any of its numbers."""
+    try:
+        stories = asyncio.run(read_story(settings(), code))
+    except (LedgerMismatch, LedgerUnavailable) as error:
+        raise fail(str(error)) from None
+    if not stories:
+        raise fail(f"không có hồ sơ nào mang số {code}  [dim]no dossier is known by {code}[/dim]")
+    if as_json:
+        say_json([story.as_dict() for story in stories])
+        return
+    for story in stories:
+        out.print(story.table())
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Đưa sổ cái lên phiên bản của chương trình · bring the ledger to this version's tables."""
+    try:
+        upgrade(settings().ledger_url.get_secret_value())
+    except (LedgerMismatch, LedgerUnavailable) as error:
+        raise fail(str(error)) from None
+    out.print("[green]✔[/green] sổ cái đã sẵn sàng  [dim]the ledger is ready[/dim]")
+
+
+@app.command()
+def keys() -> None:
+    """Tạo khoá mới · make new keys: THONGSUOT_MASTER_KEY and THONGSUOT_HASH_KEY."""
+    sys.stdout.write(f"THONGSUOT_MASTER_KEY={new_key()}\nTHONGSUOT_HASH_KEY={new_key()}\n")
+
+
+# --- schemas and topics -----------------------------------------------------------------------------
+
+
+@schemas_app.command("list")
+def schemas_list(as_json: AsJson = False) -> None:
+    """Các lược đồ theo đường đi của hồ sơ · the schemas in the order of the way."""
+    ids = {number: json.loads(text)["name"] for number, text in LocalRegistry().ids().items()}
+    rows = [
+        {"topic": topic.name, "record": topic.record.__name__, "subject": topic.subject}
+        for topic in TOPICS
+    ]
+    if as_json:
+        say_json({"topics": rows, "ids": {str(key): name for key, name in ids.items()}})
+        return
+    _print_table(
+        rows, {"topic": "chủ đề · topic", "record": "bản ghi · record", "subject": "subject"}
+    )
+    for key, name in ids.items():
+        out.print(f"  id {key}: {name}", highlight=False)
+
+
+@schemas_app.command("check")
+def schemas_check() -> None:
+    """Mọi phiên bản có đọc được nhau không · can every version read every other."""
+    found = check_packaged()
+    for record, lines in found.items():
+        mark = "[green]✔[/green]" if not lines else "[bold red]✘[/bold red]"
+        out.print(f"{mark} {record}")
+        for line in lines:
+            out.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(1 if any(found.values()) else 0)
+
+
+@schemas_app.command("register")
+def schemas_register() -> None:
+    """Đăng ký lược đồ vào registry · register the schemas; producers never do."""
+    wanted = settings()
+    if wanted.registry_url is None:
+        raise fail(
+            "THONGSUOT_REGISTRY_URL chưa được đặt: lược đồ đóng gói sẵn được dùng  "
+            "[dim]THONGSUOT_REGISTRY_URL is not set: the packaged schemas are used[/dim]"
+        )
+    try:
+        registered = asyncio.run(_register(wanted.registry_url))
+    except RegistryError as error:
+        raise fail(str(error)) from None
+    for subject, ids in registered.items():
+        out.print(f"[green]✔[/green] {subject}  id {', '.join(map(str, ids))}", highlight=False)
+
+
+async def _register(url: str) -> Mapping[str, Sequence[int]]:
+    registry = HttpRegistry(url)
+    try:
+        return await register_all(registry)
+    finally:
+        await registry.close()
+
+
+@topics_app.command("list")
+def topics_list(as_json: AsJson = False) -> None:
+    """Các chủ đề mà trục cần · the topics that the hub needs, in the order of the way."""
+    rows: list[dict[str, Any]] = [
+        {
+            "topic": topic.name,
+            "written_by": topic.written_by,
+            "read_by": topic.read_by,
+            "retention_ms": topic.retention_ms,
+            **topic.config(),
+        }
+        for topic in TOPICS
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    _print_table(
+        rows,
+        {
+            "topic": "chủ đề · topic",
+            "written_by": "ai ghi · written by",
+            "read_by": "ai đọc · read by",
+            "retention_ms": "giữ (ms) · kept",
+        },
+    )
+
+
+@topics_app.command("check")
+def topics_check() -> None:
+    """Chủ đề trên Kafka có đúng như cần không · are the broker's topics as the hub needs them."""
+    found = asyncio.run(checks.broker(settings()))
+    for problem in found.problems:
+        out.print(f"[bold red]✘[/bold red] {problem}", soft_wrap=True, highlight=False)
+    if found.problems:
+        raise typer.Exit(1)
+    out.print("[green]✔[/green] đủ và đúng  [dim]all there, as needed[/dim]")
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    table = Table(box=None)
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in columns))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()

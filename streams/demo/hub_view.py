@@ -1,0 +1,112 @@
+"""The hub's own ledger as the demo's viewer sees it; the verdict takes from it only what is parked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the deliveries stand. `behind`: pending ones that wait behind something parked or waiting."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    parked: dict[str, int] = field(default_factory=dict)  # reason -> dossiers
+    under_way: int = 0  # dossiers with something to do now or at a set time
+    attempts: int = 0
+    retried: int = 0
+    unknown: int = 0
+    asked: int = 0
+    dead_letters: int = 0
+
+    @property
+    def enlisted(self) -> int:
+        """Everything that was ever owed."""
+        return sum(self.states.values())
+
+    @property
+    def delivered(self) -> int:
+        return self.states.get("delivered", 0)
+
+    @property
+    def superseded(self) -> int:
+        return self.states.get("superseded", 0)
+
+    @property
+    def discarded(self) -> int:
+        return self.states.get("discarded", 0)
+
+    @property
+    def waiting(self) -> int:
+        return self.states.get("waiting", 0)
+
+    @property
+    def parked_deliveries(self) -> int:
+        return self.states.get("parked", 0)
+
+    @property
+    def behind(self) -> int:
+        return self.states.get("pending", 0) + self.states.get("sending", 0)
+
+
+class HubView:
+    """Reads the SQLite ledger of a demo day, and never writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def standing(self) -> Standing:
+        """All counts, from one reading."""
+        with closing(self._open()) as db:
+            db.execute("begin")
+            outcomes = _pairs(
+                db, "select coalesce(outcome, 'none'), count(*) from attempts group by 1"
+            )
+            return Standing(
+                states=_pairs(db, "select state, count(*) from deliveries group by state"),
+                parked=_pairs(
+                    db,
+                    "select reason, count(distinct dossier_id) from deliveries"
+                    " where state = 'parked' group by reason",
+                ),
+                under_way=_one(
+                    db,
+                    "select count(*) from dossier_target where runnable or wake_at is not null",
+                ),
+                attempts=sum(outcomes.values()),
+                retried=outcomes.get("failed", 0) + outcomes.get("unknown", 0),
+                unknown=outcomes.get("unknown", 0) + outcomes.get("none", 0),
+                asked=_one(
+                    db,
+                    "select count(*) from attempts where closed_at is not null"
+                    " and coalesce(outcome, 'unknown') = 'unknown'",
+                ),
+                dead_letters=_one(db, "select count(*) from dead_letters"),
+            )
+
+    def parked_by_source_id(self) -> dict[int, frozenset[str]]:
+        """The reasons for which each dossier is parked, by its id in the one-stop system."""
+        found: dict[int, set[str]] = defaultdict(set)
+        with closing(self._open()) as db:
+            for value, reason in db.execute(
+                "select a.value, d.reason from deliveries d join dossier_aliases a"
+                " on a.dossier_id = d.dossier_id and a.kind = 'source_id'"
+                " where d.state = 'parked'"
+            ):
+                found[int(value.rpartition("/")[2])].add(reason)
+        return {dossier: frozenset(reasons) for dossier, reasons in found.items()}
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)
+
+
+def _pairs(db: sqlite3.Connection, query: str) -> dict[str, int]:
+    return dict(db.execute(query).fetchall())
+
+
+def _one(db: sqlite3.Connection, query: str) -> int:
+    number: int = db.execute(query).fetchone()[0]
+    return number

@@ -1,0 +1,391 @@
+"""One Faust app under the safe pattern: no record is passed that the ledger has not taken note of.
+
+Faust acknowledges what it should not (an exception, a cancelled body), so here
+
+- bodies get raw records and never raise into Faust: what they cannot do ends in one of three ways below;
+- the ledger's position counts, and is written back to Kafka before the flow starts reading;
+- records below the position are left out, a record beyond it is a hole.
+
+    halted       a person must look (hole, unknown schema, unknown key): the app is stopped, the flow is
+                 paged and stays down; the process and its other parts go on
+    ledger lost  the ledger did not answer for 20 s: the app is stopped, and a fresh one starts at the
+                 ledger's positions as soon as the ledger answers
+    broken       the broker did not confirm for 20 s, or Faust crashed or stands still: the process ends,
+                 and whoever supervises it starts it again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import faust
+
+from monitoring.events import Events
+from monitoring.health import Health
+from schemas.ledger.model import (
+    Fence,
+    Ledger,
+    LedgerUnavailable,
+    PositionHole,
+    StaleOwner,
+)
+from streams.kafka_clients import faust_settings
+from streams.patience import Lost, Patience
+from streams.positions import Batch, FlowPositions, Received
+from streams.settings import KafkaSettings
+
+_PAUSE_SECONDS = 0.5
+_WATCH_SECONDS = 0.2
+_LAG_SECONDS = 5.0
+_FINISH_SECONDS = 3.0  # for the batch in hand, when the flow is stopped
+_STALL_SECONDS = 90.0  # records are there and none is taken: Faust's silent zombie
+
+
+class Halt(Exception):
+    """Only a person can make the flow go on. `reason` is one word, `detail` names the remedy."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class FlowBroken(Exception):
+    """The flow cannot go on in this process."""
+
+
+class Body(Protocol):
+    """Handles one batch, its position included. Raises `Halt`, `Lost`, `FlowBroken` or what the ledger
+
+    says about positions (`PositionHole`, `StaleOwner`); a cancellation may come at any await.
+    """
+
+    async def __call__(self, batch: Batch) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One topic that the flow reads, and what handles its batches."""
+
+    positions: FlowPositions
+    body: Body
+
+
+class Flow:
+    """A consumer group of its own in this process. `run` returns after `stop`, or raises `FlowBroken`."""
+
+    def __init__(
+        self,
+        name: str,
+        readings: Sequence[Reading],
+        *,
+        kafka: KafkaSettings,
+        ledger: Ledger,
+        events: Events,
+        datadir: Path,
+        die: Callable[[str], NoReturn],
+        health: Health,
+        assigned: Callable[[], None] = lambda: None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.name = name
+        self._readings = tuple(readings)
+        self._kafka = kafka
+        self._ledger = ledger
+        self._events = events
+        self._datadir = datadir
+        self._die = die
+        self._health = health
+        self._assigned = assigned
+        self._patience = patience or Patience(name, events)
+        self._stop = asyncio.Event()
+        self._halted = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._broken: FlowBroken | None = None
+        self._progress = time.monotonic()
+        self._done = 0
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ending = False
+        self._app: Any = None
+
+    @property
+    def halted(self) -> bool:
+        """Whether a person must look before the flow goes on."""
+        return self._halted.is_set()
+
+    def fences(self) -> tuple[Fence, ...]:
+        """The claims on the first topic's partitions."""
+        return self._readings[0].positions.fences()
+
+    async def run(self) -> None:
+        """Read until `stop`. Raises `FlowBroken`."""
+        while not self._stop.is_set():
+            self._lost.clear()
+            await self._run_app()
+            if self._halted.is_set():
+                await self._stay_down()
+            elif self._lost.is_set():
+                await self._await_ledger()
+        if not self._halted.is_set():
+            self._events.flow_stopped(flow=self.name, reason="asked")
+
+    def stop(self) -> None:
+        """Let `run` return after the batch in hand."""
+        self._stop.set()
+
+    async def _stay_down(self) -> None:
+        """Ending the process would bring the flow back to where it stopped, again and again."""
+        while not await self._stopped_within(_LAG_SECONDS):
+            self._health.progress(self.name, waits_for="a person")
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        return self._stop.is_set()
+
+    # --- the app's life
+
+    async def _run_app(self) -> None:
+        self._ending = False
+        app = self._build()
+        self._progress = time.monotonic()
+        try:
+            await app.start()
+            await self._watch(app)
+        finally:
+            for reading in self._readings:
+                reading.positions.give_up()
+            await self._end(app)
+
+    def _build(self) -> Any:
+        app = faust.App(
+            f"{self._kafka.group_prefix}-{self.name}",
+            datadir=str(self._datadir / self.name),
+            **faust_settings(self._kafka),
+        )
+        for reading in self._readings:
+            topic = app.topic(
+                reading.positions.topic,
+                key_type=bytes,
+                value_type=bytes,
+                key_serializer="raw",
+                value_serializer="raw",
+            )
+            app.agent(topic, name=f"{self.name}.{reading.positions.topic}", concurrency=1)(
+                self._agent(reading)
+            )
+        app.on_rebalance_complete.connect(self._take_over)
+        app.finalize()
+        self._app = app
+        return app
+
+    async def _watch(self, app: Any) -> None:
+        next_look = time.monotonic() + _LAG_SECONDS
+        while not (self._stop.is_set() or self._halted.is_set() or self._lost.is_set()):
+            await self._stopped_within(_WATCH_SECONDS)
+            if self._broken is not None:
+                raise self._broken
+            if app.crashed:
+                if self._halted.is_set() or self._lost.is_set():
+                    return
+                raise FlowBroken(f"flow {self.name}: {type(app.crash_reason).__name__} in Faust")
+            if time.monotonic() >= next_look:
+                await self._look_at_lag(app)
+                next_look = time.monotonic() + _LAG_SECONDS
+
+    async def _look_at_lag(self, app: Any) -> None:
+        waiting = 0
+        for reading in self._readings:
+            positions = reading.positions
+            own = positions.next_offsets()
+            tps = [tp for tp in app.consumer.assignment() if tp.topic == positions.topic]
+            try:
+                ends = await app.consumer.highwaters(*tps) if tps else {}
+            except Exception:  # the broker is away: Faust itself decides when that is a crash
+                return
+            for tp, end in ends.items():
+                if tp.partition in own and end is not None:
+                    lag = end - own[tp.partition]
+                    waiting += max(lag, 0)
+                    self._events.metrics.set_lag(tp.topic, tp.partition, lag)
+        self._health.progress(self.name, done=self._done, lag=waiting)
+        if not waiting:
+            self._progress = time.monotonic()
+        elif time.monotonic() - self._progress > _STALL_SECONDS:
+            raise FlowBroken(
+                f"flow {self.name}: records wait and none was taken for {_STALL_SECONDS:.0f} s"
+            )
+
+    async def _end(self, app: Any) -> None:
+        """Stop the app within a bound. Faust swallows a cancellation, hence `wait` and not `wait_for`."""
+        self._ending = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _FINISH_SECONDS)
+        stopping = asyncio.create_task(app.stop())
+        await asyncio.wait({stopping}, timeout=self._patience.seconds)
+        if not stopping.done():
+            self._die(f"flow {self.name} did not stop")
+        if not stopping.cancelled() and stopping.exception() is not None:
+            self._events.flow_waiting(flow=self.name, waits_for="stop")
+        app.on_rebalance_complete.disconnect(self._take_over)
+
+    async def _await_ledger(self) -> None:
+        self._events.flow_waiting(flow=self.name, waits_for="ledger")
+        while not self._stop.is_set():
+            try:
+                await self._ledger.now()
+            except LedgerUnavailable:
+                self._health.progress(self.name, waits_for="ledger")
+                await self._stopped_within(_PAUSE_SECONDS)
+            else:
+                return
+
+    # --- assignment
+
+    async def _take_over(self, sender: Any, /, *_: Any, **__: Any) -> None:
+        """Own what Kafka assigned and go to the ledger's positions, before the flow reads.
+
+        A seek at any earlier moment is overridden by Faust with Kafka's committed offsets.
+        """
+        if sender is not self._app or self._ends():
+            return
+        consumer = sender.consumer
+        try:
+            for reading in self._readings:
+                await self._take_over_topic(consumer, reading.positions)
+        except PositionHole as hole:
+            self._halt(Halt("position_hole", str(hole)))
+        except Lost:
+            self._lost.set()
+        except Exception as error:
+            self._broken = FlowBroken(f"flow {self.name}: {type(error).__name__} when taking over")
+            raise
+        else:
+            self._events.flow_started(flow=self.name)
+            self._assigned()
+
+    async def _take_over_topic(self, consumer: Any, positions: FlowPositions) -> None:
+        tps = {tp.partition: tp for tp in consumer.assignment() if tp.topic == positions.topic}
+        taken = await self._patience(lambda: positions.take_over(list(tps)))
+        self._events.rebalanced(flow=self.name, topic=positions.topic, partitions=tps)
+        offsets = {tps[p.fence.partition]: p.next_offset for p in taken}
+        if not offsets:
+            return
+        starts = await consumer.earliest_offsets(*offsets)
+        ends = await consumer.highwaters(*offsets)
+        for tp, offset in offsets.items():
+            if not starts[tp] <= offset <= ends[tp]:
+                positions.give_up()
+                raise PositionHole(
+                    f"flow {self.name}, topic {tp.topic}, partition {tp.partition}: the log holds "
+                    f"{starts[tp]} to {ends[tp]}, the ledger waits for {offset}; if the topic was "
+                    "made anew, run: thongsuot topics reset"
+                )
+        await consumer._commit(offsets)
+        # Faust seeks to what is committed next, but leaves a partition alone where that is 0.
+        await consumer.seek_wait(offsets)
+
+    # --- records
+
+    def _agent(self, reading: Reading) -> Callable[[Any], Awaitable[None]]:
+        async def agent(stream: Any) -> None:
+            batches: AsyncIterator[Sequence[Any]] = stream.take_events(
+                self._kafka.batch_events, within=self._kafka.batch_wait_seconds
+            )
+            async for batch in batches:
+                await self._handle(reading, batch)
+
+        return agent
+
+    async def _handle(self, reading: Reading, events: Sequence[Any]) -> None:
+        """Hand the batch to the body. Returns only when it is done or belongs to somebody else.
+
+        Faust acknowledges a batch whatever becomes of it, and when it stops even while a body has it in
+        hand; a message that is marked as acknowledged already it leaves alone. So the mark is set first
+        and taken away when the batch is done.
+        """
+        _mark(events, acknowledged=True)
+        try:
+            if not self._ends():
+                self._in_hand += 1
+                self._idle.clear()
+                try:
+                    await self._follow(reading, [_received(event.message) for event in events])
+                finally:
+                    self._in_hand -= 1
+                    if not self._in_hand:
+                        self._idle.set()
+                _mark(events, acknowledged=False)
+                return
+        except Halt as halt:
+            self._halt(halt)
+        except PositionHole as hole:
+            self._halt(Halt("position_hole", str(hole)))
+        except Lost:
+            self._lost.set()
+        except StaleOwner:
+            # Kafka will tell us, too; until then nothing here is ours.
+            reading.positions.give_up()
+            return
+        except FlowBroken as broken:
+            self._broken = broken
+        except Exception as error:  # a mistake of ours must not lose a batch
+            self._halt(Halt("unclassified_error", f"{type(error).__name__} in flow {self.name}"))
+        await (
+            asyncio.Event().wait()
+        )  # until the app is stopped: a return would fetch the next batch
+
+    async def _follow(self, reading: Reading, records: Sequence[Received]) -> None:
+        newest: dict[int, tuple[int, float]] = {}
+        for record in records:
+            number = newest.get(record.partition, (0, 0.0))[0]
+            newest[record.partition] = (number + 1, record.at)
+        for partition, (number, at) in newest.items():
+            self._events.batch_received(
+                flow=self.name,
+                topic=reading.positions.topic,
+                partition=partition,
+                records=number,
+                newest=at,
+            )
+        batch = reading.positions.follow(records)
+        if batch is not None:
+            await reading.body(batch)
+            reading.positions.advanced(batch)
+            self._done += len(batch.records)
+            self._progress = time.monotonic()
+
+    def _halt(self, halt: Halt) -> None:
+        if not self._halted.is_set():
+            self._halted.set()
+            self._events.flow_paged(flow=self.name, reason=halt.reason, detail=halt.detail)
+
+    def _ends(self) -> bool:
+        """Whether the app is about to be stopped: no further batch is begun."""
+        return (
+            self._ending or self._halted.is_set() or self._lost.is_set() or self._broken is not None
+        )
+
+
+def _received(message: Any) -> Received:
+    return Received(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        at=message.timestamp,
+        key=message.key,
+        value=message.value,
+    )
+
+
+def _mark(events: Sequence[Any], *, acknowledged: bool) -> None:
+    for event in events:
+        event.message.acked = acknowledged

@@ -1,0 +1,84 @@
+"""The outbox: receipts of settled deliveries, published at least once on `delivery.receipts`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from monitoring.events import Events
+from monitoring.metrics import Flow
+from schemas.ledger.model import Ledger, LedgerUnavailable
+from schemas.records import DeliveryReceipt
+from schemas.topics import DELIVERY_RECEIPTS
+from streams.producer import NotConfirmed, Outgoing, Producer
+
+_MOST = 500
+_IDLE_SECONDS = 1.0
+_TROUBLE_SECONDS = 5.0
+
+
+class Receipts:
+    """Publishes what the ledger holds as unpublished, oldest first, and marks it when confirmed."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        producer: Producer,
+        encode: Callable[[DeliveryReceipt], bytes],
+        events: Events,
+        idle: float = _IDLE_SECONDS,
+    ) -> None:
+        self._ledger = ledger
+        self._producer = producer
+        self._encode = encode
+        self._events = events
+        self._idle = idle
+        self._stop = asyncio.Event()
+        self.beats = 0
+        """Raised at every turn of the loop: liveness watches that it moves."""
+
+    def stop(self) -> None:
+        """Let `run` return after the batch in hand."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Publish until `stop`."""
+        self._events.flow_started(flow=Flow.RECEIPTS)
+        in_trouble = False
+        while not self._stop.is_set():
+            self.beats += 1
+            pause = self._idle
+            try:
+                published = await self._publish()
+            except LedgerUnavailable as error:
+                in_trouble, pause = True, _TROUBLE_SECONDS
+                self._events.ledger_unavailable(
+                    flow=Flow.RECEIPTS, error=type(error).__name__, wait=pause
+                )
+            except NotConfirmed:
+                in_trouble, pause = True, _TROUBLE_SECONDS
+                self._events.flow_waiting(flow=Flow.RECEIPTS, waits_for="broker")
+            else:
+                if in_trouble:
+                    in_trouble = False
+                    self._events.flow_started(flow=Flow.RECEIPTS)
+                if published == _MOST:
+                    continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
+        self._events.flow_stopped(flow=Flow.RECEIPTS, reason="asked")
+
+    async def _publish(self) -> int:
+        receipts = await self._ledger.unpublished(_MOST)
+        if receipts:
+            await self._producer.produce(
+                [
+                    Outgoing(DELIVERY_RECEIPTS.name, r.dossier_id.encode(), self._encode(r))
+                    for r in receipts
+                ]
+            )
+            await self._ledger.mark_published([r.delivery_id for r in receipts])
+            self._events.receipt_published(receipts=len(receipts))
+        return len(receipts)

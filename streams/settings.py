@@ -1,0 +1,479 @@
+"""Every setting of the hub, one documented type, read from the environment.
+
+Variables begin with ``THONGSUOT_``; a section's fields follow two underscores
+(``THONGSUOT_KAFKA__BOOTSTRAP_SERVERS``). A variable with that prefix that nobody knows is an error, and
+all problems are reported together (`problems`). `.env.example` is `env_example()`, held by a test.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from connectors.national_portal.config import NationalPortalSettings
+from connectors.one_stop.config import OneStopSettings
+from schemas.sealing import parse_key
+from schemas.topics import PARTITIONS
+
+PREFIX = "THONGSUOT_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecurityProtocol(StrEnum):
+    """How the connection to Kafka is protected."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+
+class KafkaSettings(_Section):
+    """The broker and how the hub's consumer groups behave on it."""
+
+    bootstrap_servers: str = Field(
+        min_length=3, description="Kafka brokers as host:port, separated by commas."
+    )
+    embedded: bool = Field(
+        default=False, description="The broker is the embedded one of the demo: it keeps nothing."
+    )
+    security_protocol: SecurityProtocol = Field(
+        default=SecurityProtocol.PLAINTEXT,
+        description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="SASL mechanism; used with the SASL protocols only."
+    )
+    username: str | None = Field(default=None, description="SASL user name.")
+    password: SecretStr | None = Field(default=None, description="SASL password.")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authorities that sign the brokers' certificates."
+    )
+    group_prefix: str = Field(
+        default="thongsuot",
+        pattern=r"^[a-z0-9][a-z0-9.-]*$",
+        description="First part of the consumer groups' names: <prefix>-intake, <prefix>-ledger.",
+    )
+    partitions: int = Field(
+        default=PARTITIONS,
+        ge=1,
+        le=1024,
+        description="Partitions of every topic. Fixed for ever: another number would break the order within a dossier.",
+    )
+    session_timeout_seconds: float = Field(
+        default=6.0,
+        ge=3.0,
+        le=10.0,
+        description="After this long without a heartbeat a worker's partitions go to another one. Seconds.",
+    )
+    produce_timeout_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        le=60,
+        description="The broker must confirm a write within this time, else it counts as not confirmed. Seconds.",
+    )
+    batch_events: int = Field(
+        default=500,
+        ge=1,
+        le=5000,
+        description="Most messages that a flow handles in one transaction.",
+    )
+    batch_wait_seconds: float = Field(
+        default=0.05,
+        gt=0,
+        le=5,
+        description="A flow handles what it has after this time, even if the batch is not full. Seconds.",
+    )
+
+    @field_validator("username", "password")
+    @classmethod
+    def _sasl_needs_both(cls, value: object, info: ValidationInfo) -> object:
+        protocol = info.data.get("security_protocol")
+        if value is None and protocol in {
+            SecurityProtocol.SASL_PLAINTEXT,
+            SecurityProtocol.SASL_SSL,
+        }:
+            raise PydanticCustomError(
+                "needed_with", "needed with security_protocol={protocol}", {"protocol": protocol}
+            )
+        return value
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class CaptureSettings(_Section):
+    """When the sweep runs, and how trouble with the source is waited out."""
+
+    sweep_hour: int | None = Field(
+        default=2,
+        ge=0,
+        le=23,
+        description="Local hour of the nightly comparison of every dossier's content; empty switches it off.",
+    )
+    retry_first_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="First pause after the source did not answer. Seconds.",
+    )
+    retry_most_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Longest pause; pauses double up to it, with jitter. Seconds.",
+    )
+
+    @field_validator("sweep_hour", mode="before")
+    @classmethod
+    def _empty_is_off(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+class EngineSettings(_Section):
+    """The delivery engine of one target (design: the delivery engine). All times in seconds."""
+
+    in_flight: int = Field(
+        default=16, ge=1, le=256, description="Calls to the target at the same time."
+    )
+    window: int = Field(
+        default=2000, ge=1, le=100_000, description="Dossiers held in memory at the same time."
+    )
+    send_by_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=30,
+        description="A call is not begun when its intent is older than this. Seconds.",
+    )
+    group_commit_milliseconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=1000,
+        description="Changes of the ledger are gathered for this long. Milliseconds.",
+    )
+    group_commit_rows: int = Field(
+        default=200, ge=1, le=5000, description="Most changes of the ledger in one transaction."
+    )
+    poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Pause between two looks for dossiers that became runnable. Seconds.",
+    )
+    circuit_failures_in_row: int = Field(
+        default=10, ge=1, description="The circuit opens after this many failures in a row."
+    )
+    circuit_window: int = Field(
+        default=50, ge=1, description="Calls over which the circuit's share of failures is counted."
+    )
+    circuit_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of failures in the window at which the circuit opens.",
+    )
+    probe_seconds: float = Field(
+        default=15.0, gt=0, le=3600, description="Pause before an open circuit is probed. Seconds."
+    )
+    probe_most_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="Longest pause between probes; it doubles up to it. Seconds.",
+    )
+    retry_first_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="First pause before a dossier is tried again. Seconds.",
+    )
+    retry_most_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="Longest pause before a dossier is tried again. Seconds.",
+    )
+    quota_per_second: float | None = Field(
+        default=None, gt=0, description="Most calls a second; empty means no quota."
+    )
+
+    @field_validator("quota_per_second", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+class MonitoringSettings(_Section):
+    """Where metrics and health are served, and how logs look."""
+
+    host: str = Field(default="127.0.0.1", description="Address of /metrics, /live and /ready.")
+    port: int = Field(
+        default=9400,
+        ge=0,
+        le=65_535,
+        description="Port of /metrics, /live and /ready; 0 takes a free one.",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console on a terminal, else json."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
+
+
+class _UnknownVariables(PydanticBaseSettingsSource):
+    """Variables with our prefix that no field knows, so that `extra="forbid"` refuses them."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        known = set(self.settings_cls.model_fields)
+        unknown: dict[str, Any] = {}
+        for variable in os.environ:
+            if variable.upper().startswith(PREFIX):
+                name = variable[len(PREFIX) :].lower()
+                if name.split("__")[0] not in known:
+                    unknown[name] = ""
+        return unknown
+
+
+class Settings(BaseSettings):
+    """The root of all settings. Frozen; unknown names are errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: str = Field(
+        default="development",
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of this installation, shown on screens and in logs.",
+    )
+    kafka: KafkaSettings = Field(description="The broker.")
+    ledger_url: SecretStr = Field(
+        description="SQLAlchemy address of the ledger: sqlite:///path or postgresql+psycopg://user:password@host/name."
+    )
+    registry_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Schema registry (Confluent REST API); empty uses the packaged schemas.",
+    )
+    master_key: SecretStr | None = Field(
+        default=None, description="Base64 of the 32 bytes that wrap the monthly data keys."
+    )
+    master_key_file: Path | None = Field(
+        default=None, description="File that holds the master key, instead of the variable."
+    )
+    hash_key: SecretStr | None = Field(
+        default=None,
+        description="Base64 of the 32 bytes under which content is hashed; it outlives the monthly keys.",
+    )
+    hash_key_file: Path | None = Field(
+        default=None, description="File that holds the hash key, instead of the variable."
+    )
+    one_stop: OneStopSettings = Field(description="The one-stop system (source).")
+    national_portal: NationalPortalSettings = Field(description="The national portal (target).")
+    capture: CaptureSettings = Field(
+        default_factory=CaptureSettings, description="How often the source is read."
+    )
+    engine: EngineSettings = Field(
+        default_factory=EngineSettings, description="The delivery engine."
+    )
+    monitoring: MonitoringSettings = Field(
+        default_factory=MonitoringSettings, description="Metrics, health and logs."
+    )
+
+    @field_validator("registry_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr) -> SecretStr:
+        scheme = value.get_secret_value().split(":", 1)[0].split("+", 1)[0]
+        if scheme not in {"sqlite", "postgresql"}:
+            raise PydanticCustomError("database", "begins with neither sqlite: nor postgresql:")
+        return value
+
+    @field_validator("master_key", "hash_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _decode_key(value.get_secret_value())
+        return value
+
+    @field_validator("master_key_file", "hash_key_file")
+    @classmethod
+    def _one_of_both(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        assert info.field_name is not None
+        name = info.field_name.removesuffix("_file")
+        if name not in info.data:
+            return value  # the key itself was refused, and that is reported
+        if (value is None) == (info.data[name] is None):
+            raise PydanticCustomError(
+                "key_once", "set either {name} or {name}_file", {"name": (PREFIX + name).upper()}
+            )
+        if value is not None:
+            try:
+                text = value.read_text(encoding="ascii")
+            except (OSError, UnicodeError) as error:
+                raise PydanticCustomError(
+                    "key_file", "cannot be read: {why}", {"why": type(error).__name__}
+                ) from None
+            _decode_key(text)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment. No files are looked for behind the operator's back."""
+        assert isinstance(env_settings, EnvSettingsSource)
+        return init_settings, env_settings, _UnknownVariables(settings_cls)
+
+    def master_key_bytes(self) -> bytes:
+        """The 32 bytes that wrap the monthly data keys."""
+        return _key_bytes(self.master_key, self.master_key_file)
+
+    def hash_key_bytes(self) -> bytes:
+        """The 32 bytes under which content is hashed."""
+        return _key_bytes(self.hash_key, self.hash_key_file)
+
+
+def _key_bytes(secret: SecretStr | None, file: Path | None) -> bytes:
+    if secret is not None:
+        return _decode_key(secret.get_secret_value())
+    assert file is not None  # validated: one of both
+    return _decode_key(file.read_text(encoding="ascii"))
+
+
+def _decode_key(text: str) -> bytes:
+    try:
+        return parse_key(text)
+    except ValueError as error:
+        raise PydanticCustomError("key", "{why}", {"why": str(error)}) from None
+
+
+# --- telling people --------------------------------------------------------------------------------
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Every problem in one line each: the variable, what is wrong, the remedy. No values: some are secret."""
+    known = [variable for variable, _ in variables()]
+    lines = []
+    for found in error.errors(include_url=False, include_context=True, include_input=False):
+        variable = PREFIX + "__".join(str(part) for part in found["loc"]).upper()
+        if found["type"] == "missing":
+            vi, en = "chưa được đặt", "is not set"
+            below = [name for name in known if name.startswith(f"{variable}__")]
+            if below:
+                needed = [n for n, f in variables() if f.is_required() and n in below]
+                shown = ", ".join(needed or below)
+                vi, en = f"{vi}; cần đặt {shown}", f"{en}; set {shown}"
+            else:
+                vi, en = f"{vi}; {_remedy_vi(variable)}", f"{en}; {_sentence(variable)}"
+        elif found["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(variable, known, n=1)
+            vi, en = "không có thiết lập nào tên như vậy", "is no setting of the hub"
+            if near:
+                vi, en = f"{vi}; có phải {near[0]}?", f"{en}; did you mean {near[0]}?"
+        else:
+            vi = f"giá trị không hợp lệ; {_remedy_vi(variable)}"
+            en = f"{found['msg'][0].lower()}{found['msg'][1:]}. {_sentence(variable)}".rstrip()
+        lines.append(f"{variable}: {vi} / {en}")
+    return lines
+
+
+def _remedy_vi(variable: str) -> str:
+    return f"xem {variable} trong .env.example"
+
+
+def _sentence(variable: str) -> str:
+    for name, field in variables():
+        if name == variable:
+            return field.description or ""
+    return ""
+
+
+# --- the list of all variables ---------------------------------------------------------------------
+
+
+def variables(
+    model: type[BaseModel] = Settings, prefix: str = PREFIX
+) -> Iterator[tuple[str, FieldInfo]]:
+    """Every variable with its field, in the order of the settings."""
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{name}".upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from variables(field.annotation, f"{variable}__")
+        else:
+            yield variable, field
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every variable, its sentence, its default."""
+    lines = [
+        "# Mọi thiết lập của ThôngSuốt. Dòng có dấu # đang dùng giá trị mặc định.",
+        "# Every setting of ThôngSuốt. A line behind # shows the default; the others must be set.",
+    ]
+    section = ""
+    for variable, field in variables():
+        head = variable[len(PREFIX) :].rpartition("__")[0]
+        if head != section:
+            lines += ["", f"# --- {head.lower().replace('__', ' / ')} ---"]
+            section = head
+        lines += ["", f"# {field.description or ''}".rstrip()]
+        if field.is_required():
+            lines.append(f"{variable}=")
+        else:
+            lines.append(f"# {variable}={_shown(field.get_default(call_default_factory=True))}")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return json.dumps(value if isinstance(value, dict) else list(value), default=str)
+    return str(value)

@@ -1,0 +1,114 @@
+"""The whole flow on one page, in the order in which a dossier meets it.
+
+one-stop system ─► onestop.notices ─► dossier.events ─► ledger ─► national portal
+             capture            intake │          ledger  │   engine
+                                       └► dead.letters    └► delivery.receipts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connectors.protocols import Source
+from monitoring.metrics import Flow, engine_flow
+from schemas.ledger.model import Fence
+from schemas.records import Feed
+from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES
+from streams.capture import Capture
+from streams.engine.shell import Engine
+from streams.hub import Hub
+from streams.intake import Intake, Understand
+from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
+from streams.receipts import Receipts
+from streams.routing import dues
+from streams.supervisor import Part
+
+Parts = list[tuple[str, Part]]
+EnginesOf = Callable[[Callable[[], Sequence[Fence]]], Sequence[Engine]]
+
+
+class WorkerPart(StrEnum):
+    """What a process may run. Ledger flow and engines belong together: they share their claims."""
+
+    CAPTURE = "capture"
+    INTAKE = "intake"
+    DELIVER = "deliver"
+
+
+def capture(
+    hub: Hub,
+    source: Source,
+    *,
+    pauses: Mapping[Feed, float],
+    zone: ZoneInfo,
+    begin: Callable[[], Awaitable[None]],
+) -> Parts:
+    """one-stop system ─► onestop.notices: unchanged but sealed; the cursor waits for the broker's yes."""
+    service = Capture(
+        source,
+        ledger=hub.ledger,
+        producer=hub.producer,
+        encode=hub.codec.encode,
+        owner=hub.owner,
+        pauses=pauses,
+        zone=zone,
+        settings=hub.settings.capture,
+        events=hub.events,
+        wall=hub.wall,
+        begin=begin,
+    )
+    hub.health.watch(Flow.CAPTURE, lambda: service.beats)
+    return [(Flow.CAPTURE, service)]
+
+
+def intake(hub: Hub, understand: Understand) -> Parts:
+    """onestop.notices ─► dossier.events; what cannot be understood ─► dead.letters and a gap."""
+    body = Intake(
+        **_shared(hub, Flow.INTAKE),
+        sealer=hub.sealer,
+        understand=understand,
+        writer=hub.writer(Flow.INTAKE),
+    )
+    return [(Flow.INTAKE, hub.flow(Flow.INTAKE, {ONESTOP_NOTICES: body}))]
+
+
+def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
+    """dossier.events, dead.letters ─► ledger ─► targets; what is settled ─► delivery.receipts."""
+    engines: list[Engine] = []
+
+    def notify(dossier_ids: Collection[str] = ()) -> None:
+        for engine in engines:
+            engine.notify(dossier_ids)
+
+    events = EventsToLedger(
+        **_shared(hub, Flow.LEDGER), dues=dues, writer=hub.writer(Flow.LEDGER), enlisted=notify
+    )
+    letters = DeadLettersToLedger(**_shared(hub, Flow.LEDGER), sealer=hub.sealer)
+    ledger = hub.flow(Flow.LEDGER, {DOSSIER_EVENTS: events, DEAD_LETTERS: letters}, assigned=notify)
+    engines += engines_of(ledger.fences)
+    receipts = Receipts(
+        ledger=hub.ledger, producer=hub.producer, encode=hub.codec.encode, events=hub.events
+    )
+    parts: Parts = [(Flow.LEDGER, ledger)]
+    for engine in engines:
+        hub.health.watch(engine_flow(engine.target), _beats(engine))
+        parts.append((engine_flow(engine.target), engine))
+    hub.health.watch(Flow.RECEIPTS, lambda: receipts.beats)
+    return [*parts, (Flow.RECEIPTS, receipts)]
+
+
+def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:
+    return {
+        "ledger": hub.ledger,
+        "codec": hub.codec,
+        "patience": hub.patience(flow),
+        "events": hub.events,
+        "wall": hub.wall,
+    }
+
+
+def _beats(engine: Engine) -> Callable[[], int]:
+    return lambda: engine.beats

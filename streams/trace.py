@@ -1,0 +1,62 @@
+"""`thongsuot trace`: the whole story of one dossier, told from the ledger, without personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from rich.table import Table
+
+from schemas.ledger.model import TraceEntry
+from schemas.ledger.sql import SqlLedger
+from streams.settings import Settings
+
+KINDS = {
+    "event": "sự kiện · event",
+    "delivery": "lượt chuyển · delivery",
+    "attempt": "lần gửi · attempt",
+    "receipt": "xác nhận · receipt",
+    "dead_letter": "bản tin hỏng · dead letter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One dossier and everything that happened to it, oldest first."""
+
+    dossier_id: str
+    entries: Sequence[TraceEntry]
+    zone: ZoneInfo
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "dossier_id": self.dossier_id,
+            "entries": [
+                {"at": entry.at.isoformat(), "kind": entry.kind, **entry.facts}
+                for entry in self.entries
+            ],
+        }
+
+    def table(self) -> Table:
+        """For people: local time, what, and the facts."""
+        table = Table(title=f"Hồ sơ · dossier {self.dossier_id}", title_justify="left", box=None)
+        table.add_column("lúc · at", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for entry in self.entries:
+            facts = "  ".join(f"{key}={value}" for key, value in entry.facts.items() if value)
+            at = entry.at.astimezone(self.zone)
+            table.add_row(f"{at:%d/%m %H:%M:%S.%f}"[:-3], KINDS.get(entry.kind, entry.kind), facts)
+        return table
+
+
+async def read_story(settings: Settings, number: str) -> Sequence[Story]:
+    """Every dossier known by this number. Raises `LedgerMismatch` or `LedgerUnavailable`."""
+    zone = ZoneInfo(settings.one_stop.zone)
+    async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
+        return [
+            Story(dossier_id, await ledger.trace(dossier_id), zone)
+            for dossier_id in await ledger.find_dossier(number)
+        ]

@@ -1,0 +1,157 @@
+"""Settings: every problem at once, each with its variable and remedy; `.env.example` is true."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from streams.settings import PREFIX, Settings, env_example, problems, variables
+
+KEY = base64.b64encode(b"k" * 32).decode()
+GOOD = {
+    "KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "LEDGER_URL": "sqlite:///ledger.db",
+    "MASTER_KEY": KEY,
+    "HASH_KEY": KEY,
+    "ONE_STOP__URL": "sqlite:///one_stop.db",
+    "NATIONAL_PORTAL__ADDRESS": "http://127.0.0.1:8080/portal",
+    "NATIONAL_PORTAL__USERNAME": "province",
+    "NATIONAL_PORTAL__PASSWORD": "portal-secret",
+    "NATIONAL_PORTAL__AGENCY_CODE": "000.00.00.H12",
+    "NATIONAL_PORTAL__CLIENT__INSTANCE": "VN",
+    "NATIONAL_PORTAL__CLIENT__MEMBER_CLASS": "GOV",
+    "NATIONAL_PORTAL__CLIENT__MEMBER_CODE": "H12",
+    "NATIONAL_PORTAL__SERVICE__INSTANCE": "VN",
+    "NATIONAL_PORTAL__SERVICE__MEMBER_CLASS": "GOV",
+    "NATIONAL_PORTAL__SERVICE__MEMBER_CODE": "VPCP",
+}
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    return monkeypatch
+
+
+def told() -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    return problems(caught.value)
+
+
+def test_the_smallest_good_environment(env: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    assert settings.master_key_bytes() == b"k" * 32
+    assert settings.engine.in_flight == 16
+    assert settings.registry_url is None
+
+
+def test_all_problems_are_told_at_once(env: pytest.MonkeyPatch) -> None:
+    env.delenv(PREFIX + "LEDGER_URL")
+    env.setenv(PREFIX + "KAFKA__SESSION_TIMEOUT_SECONDS", "60")
+    env.setenv(PREFIX + "KAFKA__BOOTSTRAP_SERVER", "typo:9092")
+    env.setenv(PREFIX + "ENGIN__IN_FLIGHT", "3")
+    env.setenv(PREFIX + "MASTER_KEY", "too short")
+    env.delenv(PREFIX + "HASH_KEY")
+    env.delenv(PREFIX + "NATIONAL_PORTAL__USERNAME")
+    lines = {line.split(":", 1)[0]: line for line in told()}
+    assert set(lines) == {
+        PREFIX + name
+        for name in (
+            "LEDGER_URL",
+            "KAFKA__SESSION_TIMEOUT_SECONDS",
+            "KAFKA__BOOTSTRAP_SERVER",
+            "ENGIN__IN_FLIGHT",
+            "MASTER_KEY",
+            "HASH_KEY_FILE",
+            "NATIONAL_PORTAL__USERNAME",
+        )
+    }
+    assert "THONGSUOT_KAFKA__BOOTSTRAP_SERVERS?" in lines[PREFIX + "KAFKA__BOOTSTRAP_SERVER"]
+    assert "openssl rand -base64 32" in lines[PREFIX + "MASTER_KEY"]
+    assert "THONGSUOT_HASH_KEY" in lines[PREFIX + "HASH_KEY_FILE"]
+    assert "chưa được đặt" in lines[PREFIX + "LEDGER_URL"], "Vietnamese first"
+
+
+def test_a_missing_section_names_the_variables_to_set(env: pytest.MonkeyPatch) -> None:
+    env.delenv(PREFIX + "ONE_STOP__URL")
+    (line,) = told()
+    assert line.startswith("THONGSUOT_ONE_STOP: ")
+    assert "THONGSUOT_ONE_STOP__URL" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("MASTER_KEY", "c2VjcmV0LW1hc3Rlci1rZXk"),
+        ("LEDGER_URL", "mysql://hub:ledger-secret@host/db"),
+        ("NATIONAL_PORTAL__ADDRESS", "ftp://user:address-secret@host"),
+        ("ONE_STOP__URL", "oracle://hub:source-secret@host/db"),
+    ],
+)
+def test_no_problem_quotes_a_value(env: pytest.MonkeyPatch, name: str, secret: str) -> None:
+    env.setenv(PREFIX + name, secret)
+    (line,) = told()
+    assert line.startswith(PREFIX + name)
+    assert "secret" not in line.split(": ", 1)[1].replace("SecretStr", "")
+    assert secret not in line
+
+
+def test_secrets_do_not_show(env: pytest.MonkeyPatch) -> None:
+    shown = repr(Settings())
+    assert KEY not in shown
+    assert "portal-secret" not in shown
+
+
+def test_keys_from_files(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    key = tmp_path / "master.key"
+    key.write_text(base64.b64encode(b"f" * 32).decode() + "\n")
+    env.delenv(PREFIX + "MASTER_KEY")
+    env.setenv(PREFIX + "MASTER_KEY_FILE", str(key))
+    assert Settings().master_key_bytes() == b"f" * 32
+    env.setenv(PREFIX + "MASTER_KEY_FILE", str(tmp_path / "nowhere"))
+    (line,) = told()
+    assert line.startswith("THONGSUOT_MASTER_KEY_FILE: ")
+
+
+def test_a_key_and_its_file_together_are_a_problem(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env.setenv(PREFIX + "HASH_KEY_FILE", str(tmp_path / "hash.key"))
+    (line,) = told()
+    assert line.startswith("THONGSUOT_HASH_KEY_FILE: ")
+
+
+def test_sasl_needs_a_user(env: pytest.MonkeyPatch) -> None:
+    env.setenv(PREFIX + "KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    assert [line.split(":", 1)[0] for line in told()] == [
+        "THONGSUOT_KAFKA__USERNAME",
+        "THONGSUOT_KAFKA__PASSWORD",
+    ]
+
+
+def test_the_example_is_true() -> None:
+    example = Path(__file__).parents[3] / ".env.example"
+    assert example.read_text(encoding="utf-8") == env_example(), (
+        "write it anew: python -c 'from streams.settings import env_example as e; print(e(), end=\"\")'"
+    )
+
+
+def test_every_variable_has_its_sentence() -> None:
+    silent = [name for name, field in variables() if not (field.description or "").strip()]
+    assert silent == []
+
+
+def test_the_defaults_of_the_example_are_accepted(env: pytest.MonkeyPatch) -> None:
+    for line in env_example().splitlines():
+        name, separator, value = line.removeprefix("# ").partition("=")
+        if separator and name.startswith(PREFIX) and name.removeprefix(PREFIX) not in GOOD:
+            if value:
+                env.setenv(name, value)
+    assert Settings().model_dump(exclude={"one_stop", "national_portal"})["kafka"]["partitions"]
