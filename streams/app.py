@@ -173,6 +173,7 @@ def _capture(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
         pauses={
             Feed.ACTIONS: one_stop.actions_poll_seconds,
             Feed.CHANGES: one_stop.changes_poll_seconds,
+            Feed.SWEEP: one_stop.sweep_interval_seconds,
         },
         zone=ZoneInfo(one_stop.zone),
         begin=import_mappings,

@@ -8,6 +8,7 @@ because the events made of them carry the same ids.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,8 +46,8 @@ class _Ledger(CaptureLedger, CaptureMemory, Protocol): ...
 class Capture:
     """Reads every feed of one source in turn, one page at a time.
 
-    `pauses` are the pauses of a feed that has nothing more to read, in seconds; a feed without one is
-    the sweep, which runs at `settings.sweep_hour` of `zone` and on `sweep_now`. `wall` gives the present
+    `pauses` are the pauses of a feed that has nothing more to read, in seconds. The sweep also begins at
+    `settings.sweep_hour` of `zone`, if that comes first, and on `sweep_now`. `wall` gives the present
     time with a zone.
     """
 
@@ -122,9 +123,9 @@ class Capture:
         if fence is None:
             return
         now = time.monotonic()
-        self._due |= {feed: self._due.get(feed, now) for feed in self._pauses}
-        if Feed.SWEEP in self._source.feeds:
-            self._due.setdefault(Feed.SWEEP, now + self._until_sweep())
+        for feed in self._source.feeds:
+            first = now + self._until_sweep() if feed is Feed.SWEEP else now
+            self._due.setdefault(feed, first)
         self._events.flow_started(flow=Flow.CAPTURE)
         while not self._stop.is_set():
             self.beats += 1
@@ -201,21 +202,22 @@ class Capture:
         if not page.exhausted:
             # Behind every feed that is due already: a long one must not starve the others.
             self._due[feed] = now
-        elif feed in self._pauses:
-            self._due[feed] = now + self._pauses[feed]
-        else:
+        elif feed is Feed.SWEEP:
             self._sweep_from_start = True  # the next one begins anew
             self._due[feed] = now + self._until_sweep()
+        else:
+            self._due[feed] = now + self._pauses[feed]
 
     def _until_sweep(self) -> float:
-        """Seconds until the next sweep; without an hour, never."""
+        """Seconds until the next sweep begins by itself."""
+        pause = self._pauses.get(Feed.SWEEP, math.inf)
         if self._settings.sweep_hour is None:
-            return float("inf")
+            return pause
         now = self._wall().astimezone(self._zone)
         at = now.replace(hour=self._settings.sweep_hour, minute=0, second=0, microsecond=0)
         if at <= now:
             at += timedelta(days=1)
-        return (at - now).total_seconds()
+        return min(pause, (at - now).total_seconds())
 
     async def _back_off(self, feed: str, detail: str) -> None:
         wait = self._pause()

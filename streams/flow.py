@@ -286,8 +286,8 @@ class Flow:
                 positions.give_up()
                 raise PositionHole(
                     f"flow {self.name}, topic {tp.topic}, partition {tp.partition}: the log holds "
-                    f"{starts[tp]} to {ends[tp]}, the ledger waits for {offset}; if the topic was "
-                    "made anew, run: thongsuot topics reset"
+                    f"{starts[tp]} to {ends[tp]}, the ledger waits for {offset}; see "
+                    "position_hole in streams/README.md"
                 )
         await consumer._commit(offsets)
         # Faust seeks to what is committed next, but leaves a partition alone where that is 0.

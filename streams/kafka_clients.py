@@ -10,8 +10,11 @@ import faust
 from streams.embedded_broker import KAFKA_PYTHON_SETTINGS
 from streams.settings import KafkaSettings, SecurityProtocol
 
-_FETCH_RECORDS = 2000
-_BUFFER_RECORDS = 65_536  # Faust's consumer sleeps a second when its 4,096 are full
+# What a backlog may take of memory: records of a flow that wait, and bytes fetched ahead of a partition.
+# Faust's consumer sleeps a second when its buffer is full: by then a flow has seconds of work in hand.
+_BUFFER_RECORDS = 8192
+_FETCH_RECORDS = 1000
+_FETCH_PARTITION_BYTES = 256 * 1024  # one larger record still comes
 _COMMIT_SECONDS = 2.0
 
 
@@ -49,6 +52,7 @@ def faust_settings(kafka: KafkaSettings) -> dict[str, Any]:
         "broker_rebalance_timeout": kafka.session_timeout_seconds,
         "broker_commit_interval": _COMMIT_SECONDS,
         "broker_max_poll_records": _FETCH_RECORDS,
+        "consumer_max_fetch_size": _FETCH_PARTITION_BYTES,
         "stream_buffer_maxsize": _BUFFER_RECORDS,
         # The positions make it safe not to wait for bodies in a rebalance, and waiting could stall it.
         "stream_wait_empty": False,

@@ -29,12 +29,14 @@ class Receipts:
         encode: Callable[[DeliveryReceipt], bytes],
         events: Events,
         idle: float = _IDLE_SECONDS,
+        trouble: float = _TROUBLE_SECONDS,
     ) -> None:
         self._ledger = ledger
         self._producer = producer
         self._encode = encode
         self._events = events
         self._idle = idle
+        self._trouble = trouble
         self._stop = asyncio.Event()
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
@@ -53,12 +55,12 @@ class Receipts:
             try:
                 published = await self._publish()
             except LedgerUnavailable as error:
-                in_trouble, pause = True, _TROUBLE_SECONDS
+                in_trouble, pause = True, self._trouble
                 self._events.ledger_unavailable(
                     flow=Flow.RECEIPTS, error=type(error).__name__, wait=pause
                 )
             except NotConfirmed:
-                in_trouble, pause = True, _TROUBLE_SECONDS
+                in_trouble, pause = True, self._trouble
                 self._events.flow_waiting(flow=Flow.RECEIPTS, waits_for="broker")
             else:
                 if in_trouble:

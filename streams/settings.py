@@ -134,7 +134,7 @@ class CaptureSettings(_Section):
         default=2,
         ge=0,
         le=23,
-        description="Local hour of the nightly comparison of every dossier's content; empty switches it off.",
+        description="Local hour at which every dossier's content is compared (the sweep), or: off.",
     )
     retry_first_seconds: float = Field(
         default=1.0,
@@ -151,8 +151,8 @@ class CaptureSettings(_Section):
 
     @field_validator("sweep_hour", mode="before")
     @classmethod
-    def _empty_is_off(cls, value: object) -> object:
-        return None if value == "" else value
+    def _off(cls, value: object) -> object:
+        return None if value == "off" else value
 
 
 class EngineSettings(_Section):
@@ -222,11 +222,6 @@ class EngineSettings(_Section):
         default=None, gt=0, description="Most calls a second; empty means no quota."
     )
 
-    @field_validator("quota_per_second", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
-
 
 class MonitoringSettings(_Section):
     """Where metrics and health are served, and how logs look."""
@@ -271,6 +266,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        env_ignore_empty=True,
         validate_default=True,
         hide_input_in_errors=True,
     )
@@ -280,7 +276,6 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]+$",
         description="Name of this installation, shown on screens and in logs.",
     )
-    kafka: KafkaSettings = Field(description="The broker.")
     ledger_url: SecretStr = Field(
         description="SQLAlchemy address of the ledger: sqlite:///path or postgresql+psycopg://user:password@host/name."
     )
@@ -290,18 +285,20 @@ class Settings(BaseSettings):
         description="Schema registry (Confluent REST API); empty uses the packaged schemas.",
     )
     master_key: SecretStr | None = Field(
-        default=None, description="Base64 of the 32 bytes that wrap the monthly data keys."
+        default=None,
+        description="Base64 of the 32 bytes that wrap the monthly data keys; this or the file is needed.",
     )
     master_key_file: Path | None = Field(
         default=None, description="File that holds the master key, instead of the variable."
     )
     hash_key: SecretStr | None = Field(
         default=None,
-        description="Base64 of the 32 bytes under which content is hashed; it outlives the monthly keys.",
+        description="Base64 of the 32 bytes under which content is hashed, for good; this or the file is needed.",
     )
     hash_key_file: Path | None = Field(
         default=None, description="File that holds the hash key, instead of the variable."
     )
+    kafka: KafkaSettings = Field(description="The broker.")
     one_stop: OneStopSettings = Field(description="The one-stop system (source).")
     national_portal: NationalPortalSettings = Field(description="The national portal (target).")
     capture: CaptureSettings = Field(
@@ -313,11 +310,6 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
     )
-
-    @field_validator("registry_url", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
 
     @field_validator("ledger_url")
     @classmethod

@@ -22,7 +22,11 @@ _TIMEOUT_SECONDS = 15.0
 
 
 class TopicsUnfit(Exception):
-    """A topic is missing or has another number of partitions. The text names all of them and the remedy."""
+    """Topics are missing or have another number of partitions. `problems`: one line each, with remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class BrokerUnreachable(Exception):
@@ -50,7 +54,10 @@ def unfit(found: Mapping[str, int], partitions: int) -> Sequence[str]:
     lines = []
     for topic in TOPICS:
         if topic.name not in found:
-            lines.append(f"topic {topic.name} does not exist: run thongsuot topics create")
+            lines.append(
+                f"topic {topic.name} does not exist: create it with {partitions} partitions; "
+                "thongsuot topics list shows its settings"
+            )
         elif found[topic.name] != partitions:
             lines.append(
                 f"topic {topic.name} has {found[topic.name]} partitions and the setting "
@@ -64,7 +71,7 @@ async def require_topics(kafka: KafkaSettings) -> None:
     """Raises `TopicsUnfit` or `BrokerUnreachable`."""
     lines = unfit(await topic_partitions(kafka), kafka.partitions)
     if lines:
-        raise TopicsUnfit("; ".join(lines))
+        raise TopicsUnfit(*lines)
 
 
 async def topic_ids(kafka: KafkaSettings) -> Mapping[str, str]:

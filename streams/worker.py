@@ -84,7 +84,8 @@ async def _work(
         if started:
             logger.critical("worker_crashed", why=type(error).__name__)
             return CRASHED
-        logger.critical("worker_not_started", why=str(error))
+        for problem in error.problems if isinstance(error, TopicsUnfit) else [str(error)]:
+            logger.critical("worker_not_started", why=problem)
         return NOT_STARTED
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):

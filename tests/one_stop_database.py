@@ -11,7 +11,17 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
 
 from connectors.one_stop.config import OneStopSettings
 from connectors.one_stop.simulator import schema
@@ -111,7 +121,8 @@ class World:
                 }
                 connection.execute(insert(schema.processstep), row)
             for number, (status, sub_status, national) in enumerate(
-                [("waiting", "", "5"), ("waiting", "waiting_tax", "6"), ("pausing", "", "8")], start=1
+                [("waiting", "", "5"), ("waiting", "waiting_tax", "6"), ("pausing", "", "8")],
+                start=1,
             ):
                 row = {
                     "dossierStatusMappingId": number,
@@ -275,7 +286,10 @@ class Capture:
 
     def told(self) -> list[Notice]:
         """What the ledger would take in: of equal ids the first."""
-        return list({notice.notice_id: notice for notice in reversed(self.log)}.values())[::-1]
+        first: dict[str, Notice] = {}
+        for notice in self.log:
+            first.setdefault(notice.notice_id, notice)
+        return list(first.values())
 
 
 def payload_of(notice: Notice) -> dict[str, Any]:

@@ -6,6 +6,7 @@ module: answers become plain mappings, lists and scalars, exceptions become `con
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -47,7 +48,8 @@ _SOAP = {
     "http://www.w3.org/2003/05/soap-envelope",
 }
 _XML_TYPES = ("text/xml", "application/soap+xml", "application/xml", "multipart/related")
-_NSMAP = {"xrd": XROAD, "id": IDENTIFIERS}
+_ID = f"{{{XROAD}}}id"
+_ISSUE = f"{{{XROAD}}}issue"
 
 ZEEP_EXCEPTIONS: tuple[tuple[type[BaseException], Reason, Reason], ...] = (
     # Before a byte was written it was the message that could not be built; after, the answer.
@@ -82,9 +84,6 @@ class _Operation:
     record: tuple[str, ...] | None
     many: bool
     unwrapped: tuple[str, ...]  # levels that zeep takes away from the answer
-    before_id: tuple[etree._Element, ...]
-    user_id: etree._Element | None
-    version: etree._Element
 
 
 class PortalClient:
@@ -158,8 +157,6 @@ class PortalClient:
             put(arguments, path, fill[template[1:-1]] if template[:1] == "{" else template)
         if compiled.record is not None:
             put(arguments, compiled.record, list(records) if compiled.many else records[0])
-        if self._dialect.xroad.headers:
-            arguments["_soapheaders"] = _headers(compiled, call)
         result = await compiled.call(**arguments)
         return _whole(result, compiled.unwrapped)
 
@@ -174,15 +171,10 @@ def _exchange_of(operation: OperationName, call: Call) -> Exchange:
 # --- X-Road header ---------------------------------------------------------------------------------
 
 
-def _element(name: str, text: str | None = None) -> etree._Element:
-    element = etree.Element(f"{{{XROAD}}}{name}", nsmap=_NSMAP)
-    if text is not None:
-        element.text = text
-    return element
-
-
-def _member(name: str, kind: str, member: XRoadMember, more: Mapping[str, str]) -> etree._Element:
-    element = _element(name)
+def _member(
+    header: etree._Element, name: str, kind: str, member: XRoadMember, more: Mapping[str, str]
+) -> None:
+    element = etree.SubElement(header, f"{{{XROAD}}}{name}")
     element.set(f"{{{IDENTIFIERS}}}objectType", kind)
     parts = {
         "xRoadInstance": member.instance,
@@ -194,17 +186,21 @@ def _member(name: str, kind: str, member: XRoadMember, more: Mapping[str, str]) 
     for part, text in parts.items():
         if text:
             etree.SubElement(element, f"{{{IDENTIFIERS}}}{part}").text = text
-    return element
 
 
-def _headers(compiled: _Operation, call: Call) -> list[etree._Element]:
-    headers = [*compiled.before_id, _element("id", call.message_id)]
-    if compiled.user_id is not None:
-        headers.append(compiled.user_id)
-    if call.issue is not None:
-        headers.append(_element("issue", call.issue))
-    headers.append(compiled.version)
-    return headers  # zeep copies them
+def _header(settings: NationalPortalSettings, soap: str, service_code: str) -> etree._Element:
+    """The header of one operation, in the protocol's order; id and issue are filled in per call."""
+    header = etree.Element(f"{{{soap}}}Header", nsmap={"xrd": XROAD, "id": IDENTIFIERS})
+    kind = "SUBSYSTEM" if settings.client.subsystem_code else "MEMBER"
+    _member(header, "client", kind, settings.client, {})
+    service = {"serviceCode": service_code, "serviceVersion": settings.service_version or ""}
+    _member(header, "service", "SERVICE", settings.service, service)
+    etree.SubElement(header, _ID)
+    if settings.user_id:
+        etree.SubElement(header, f"{{{XROAD}}}userId").text = settings.user_id
+    etree.SubElement(header, _ISSUE)
+    etree.SubElement(header, f"{{{XROAD}}}protocolVersion").text = "4.0"
+    return header
 
 
 # --- zeep ------------------------------------------------------------------------------------------
@@ -243,13 +239,39 @@ class _Transport(AsyncTransport):
         return response
 
 
-class _Judge(Plugin):
-    """Looks at an answer's envelope before zeep reads it: whose it is, and whether it is a Fault."""
+class _Envelope(Plugin):
+    """Gives a request its header, and looks at an answer's envelope before zeep reads it: whose it is,
+    and whether it is a Fault.
 
-    def __init__(self, dialect: Dialect) -> None:
+    zeep's own way of writing and reading the header would cost a fifth of the call.
+    """
+
+    def __init__(self, settings: NationalPortalSettings, dialect: Dialect) -> None:
+        self._settings = settings
         self._dialect = dialect
+        self._headers: dict[str, etree._Element] = {}
 
-    def egress(self, envelope: Any, http_headers: Any, operation: Any, options: Any) -> Any:
+    def egress(
+        self, envelope: etree._Element, http_headers: Any, operation: Any, options: Any
+    ) -> Any:
+        if self._dialect.xroad.headers:
+            template = self._headers.get(operation.name)
+            if template is None:
+                template = _header(
+                    self._settings, etree.QName(envelope).namespace or "", operation.name
+                )
+                self._headers[operation.name] = template
+            call = _current.get()
+            header = copy.deepcopy(template)
+            message_id, issue = header.find(_ID), header.find(_ISSUE)
+            assert message_id is not None
+            assert issue is not None
+            message_id.text = call.message_id
+            if call.issue is None:
+                header.remove(issue)
+            else:
+                issue.text = call.issue
+            envelope.insert(0, header)
         return envelope, http_headers
 
     def ingress(self, envelope: etree._Element, http_headers: Any, operation: Any) -> Any:
@@ -263,18 +285,18 @@ class _Judge(Plugin):
         if first is None or first.tag != operation.output.body.qname.text:
             raise Trouble(Reason.UNPARSEABLE_ANSWER, "the body is not the operation's answer")
         if header is not None:
-            envelope.remove(header)  # it is read; zeep would spend a sixth of the call on it again
+            envelope.remove(header)
         return envelope, http_headers
 
     def _check_owner(self, header: etree._Element | None, call: Call, fault: bool) -> None:
         if not (self._dialect.xroad.headers and self._dialect.xroad.echo):
             return
-        echoed = header.findtext(f"{{{XROAD}}}id") if header is not None else None
+        echoed = header.findtext(_ID) if header is not None else None
         if echoed is None and fault:
             return  # a Fault may come from before the header was read
         if (echoed or "").strip() != call.message_id:
             raise Trouble(Reason.FOREIGN_ANSWER, "the answer does not echo our message id")
-        issue = header.findtext(f"{{{XROAD}}}issue") if header is not None else None
+        issue = header.findtext(_ISSUE) if header is not None else None
         if issue and call.issue is not None and issue.strip() != call.issue:
             raise Trouble(Reason.FOREIGN_ANSWER, "the answer names another issue")
 
@@ -348,7 +370,7 @@ def _compile(
         client = zeep.Client(  # type: ignore[no-untyped-call]  # zeep's
             str(path.resolve()),
             transport=_Transport(http),
-            plugins=[_Judge(dialect)],
+            plugins=[_Envelope(settings, dialect)],
             settings=zeep.Settings(
                 strict=True, forbid_dtd=True, forbid_external=True, xml_huge_tree=False
             ),
@@ -381,26 +403,8 @@ def _compiled(
             record=tuple(spec.record.split(".")) if spec.record else None,
             many=spec.many,
             unwrapped=_unwrapped(known.output),
-            before_id=(
-                _member("client", _kind(settings.client), settings.client, {}),
-                _member(
-                    "service",
-                    "SERVICE",
-                    settings.service,
-                    {
-                        "serviceCode": spec.name,
-                        "serviceVersion": settings.service_version or "",
-                    },
-                ),
-            ),
-            user_id=_element("userId", settings.user_id) if settings.user_id else None,
-            version=_element("protocolVersion", "4.0"),
         )
     return compiled
-
-
-def _kind(member: XRoadMember) -> str:
-    return "SUBSYSTEM" if member.subsystem_code else "MEMBER"
 
 
 def _binding(client: Any, dialect: Dialect, path: Path) -> Any:

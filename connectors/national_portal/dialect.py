@@ -405,6 +405,15 @@ def put(wire: dict[str, object], path: Sequence[str], value: object) -> None:
     wire[path[-1]] = value
 
 
+def replaced(wire: Mapping[str, object], path: str, value: object) -> dict[str, object]:
+    """A copy of `wire` with `value` at `path`; the rest is shared."""
+    name, _, below = path.partition(".")
+    if not below:
+        return {**wire, name: value}
+    level = wire.get(name)
+    return {**wire, name: replaced(level if isinstance(level, Mapping) else {}, below, value)}
+
+
 def get(value: object, path: str) -> object:
     """What stands at `path` in nested mappings, or ``None``. "" is the value itself."""
     for part in path.split(".") if path else ():

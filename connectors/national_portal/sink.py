@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import unicodedata
-import copy
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,7 +19,7 @@ from connectors.national_portal.dialect import (
     get,
     get_items,
     get_text,
-    put,
+    replaced,
 )
 from connectors.national_portal.faults import Trouble, judge, trouble_of_answer
 from connectors.national_portal.mapping import state_record, step_record
@@ -142,12 +141,9 @@ class NationalPortal:
 
     def _under(self, code: str, body: Mapping[str, object]) -> Mapping[str, object]:
         """The step with the dossier code in it, where the contract wants it in every item."""
+        # Only now: a step may be older than its dossier's code.
         spec = self._dialect.step.fields.get("code")
-        if spec is None:
-            return body
-        wire = copy.deepcopy(dict(body))
-        put(wire, spec.path.split("."), code)
-        return wire
+        return body if spec is None else replaced(body, spec.path, self._step.text("code", code))
 
     async def _write(
         self,

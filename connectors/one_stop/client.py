@@ -108,7 +108,7 @@ class OneStopDatabase:
         """All the columns of `SPECS[name]` for a statement made with `query`."""
         spec = SPECS[name]
         query = statement if statement is not None else self.query(connection, name)
-        return [clean(spec, row._mapping) for row in connection.execute(query)]
+        return [clean(spec, row) for row in connection.execute(query)]
 
     def query(self, connection: Connection, name: str) -> Select[Any]:
         """SELECT of the columns that we read, each under its OpenCPS name."""
@@ -170,19 +170,18 @@ def format_local(moment: datetime) -> str:
     return moment.replace(microsecond=0).isoformat(sep=" ")
 
 
-def clean(spec: TableSpec, raw: Mapping[Any, Any]) -> Row:
-    """One row in the same words on every database, so that its hash is the same, too."""
-    row: Row = {}
-    for word in spec.columns:
-        value = raw[word]
-        if value is None:
-            row[word] = None
-        elif word in spec.times:
-            row[word] = _time_text(value)
-        elif word in spec.flags:
-            row[word] = bool(value)
-        else:
-            row[word] = value
+def clean(spec: TableSpec, values: Iterable[Any]) -> Row:
+    """One row, in the same words on every database, so that its hash is the same, too.
+
+    `values` stand in the order of `spec.columns`.
+    """
+    row: Row = dict(zip(spec.columns, values, strict=True))
+    for word in spec.times:
+        if (time := row[word]) is not None:
+            row[word] = _time_text(time)
+    for word in spec.flags:
+        if (flag := row[word]) is not None:
+            row[word] = bool(flag)
     return row
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 
 from connectors.one_stop.client import Row
+from connectors.one_stop.columns import ACTION, SPECS
 from connectors.one_stop.history import Status, View, supplements, turning_points, views
 from connectors.one_stop.snapshot import DossierSnapshot
 from connectors.protocols import SourceRestored
@@ -85,13 +87,13 @@ class Comparison:
         snapshot: DossierSnapshot,
         remembered: Sequence[SeenRow],
         *,
-        doubtful: bool = False,
+        doubtful_to: int | None = None,
     ) -> Compared:
         """The notices of a dossier that is there.
 
-        `doubtful`: an earlier page may have been produced without having been saved. Its notices have
-        the ids of these, so a state that moved on since would not be told: it is told once more by itself.
-        Raises `SourceRestored`.
+        `doubtful_to`: an earlier page may have been produced without having been saved, with actions
+        up to this id. Its notices have the ids of these, so a state that moved on since would not be told:
+        it is told once more by itself. Raises `SourceRestored`.
         """
         number = int(snapshot.dossier["dossierId"])
         known = {r.row_id: r for r in remembered if r.kind == "action"}
@@ -133,7 +135,11 @@ class Comparison:
 
         mark = self._dossier_row(dossier_id, number, uid, state_hash)
         if drafts:
-            tell_state = doubtful
+            tell_state = doubtful_to is not None and any(
+                draft.kind is not EventKind.CHANGE
+                or draft.payload["action"]["dossierActionId"] <= doubtful_to
+                for draft in drafts
+            )
         else:
             tell_state = whole is None or whole.content_hash != state_hash or whole.gone
         if tell_state:
@@ -203,17 +209,15 @@ class Comparison:
         return Draft(EventKind.DELETION, event_id, payload, None)
 
     def _action_row(self, dossier_id: str, view: View) -> SeenRow:
-        status = view.status or {"status": None, "sub_status": None}
-        content = {k: v for k, v in _content(view.row).items() if k != "state_"}
+        status = view.status or _NO_STATUS
+        content = [view.row[word] for word in _ACTION_CONTENT]
         return SeenRow(
             kind="action",
             row_id=str(view.action_id),
             dossier_id=dossier_id,
             uid=view.row["uuid_"] or "",
             content_hash=self._hash("action", content, view.rolled_back),
-            status=orjson.dumps(
-                [status["status"], status["sub_status"], int(view.rolled_back)]
-            ).decode(),
+            status=_status_text(status["status"], status["sub_status"], view.rolled_back),
         )
 
     def _dossier_row(self, dossier_id: str, number: int, uid: str, content_hash: str) -> SeenRow:
@@ -230,6 +234,23 @@ class Comparison:
 
     def _hash(self, *parts: object) -> str:
         return self.hasher.hash(*(orjson.dumps(p, option=orjson.OPT_SORT_KEYS) for p in parts))
+
+
+_NO_STATUS: Status = {"status": None, "sub_status": None}
+_ACTION_CONTENT = tuple(
+    word for word in SPECS[ACTION].columns if word not in ("modifiedDate", "state_")
+)
+
+
+@lru_cache(maxsize=256)
+def _status_text(status: str | None, sub_status: str | None, rolled_back: bool) -> str:
+    return orjson.dumps([status, sub_status, int(rolled_back)]).decode()
+
+
+@lru_cache(maxsize=256)
+def _status_parts(text: str | None) -> tuple[str | None, str | None, bool]:
+    status, sub_status, rolled_back = orjson.loads(text or "[null,null,0]")
+    return status, sub_status, bool(rolled_back)
 
 
 def _content(row: Row) -> Row:
@@ -255,12 +276,12 @@ def _gone(row: SeenRow) -> SeenRow:
 
 
 def _status_of(row: SeenRow) -> Status | None:
-    status, sub_status, _ = orjson.loads(row.status or "[null,null,0]")
+    status, sub_status, _ = _status_parts(row.status)
     return {"status": status, "sub_status": sub_status, "carried": False} if status else None
 
 
 def _was_rolled_back(row: SeenRow) -> bool:
-    return bool(orjson.loads(row.status or "[null,null,0]")[2])
+    return _status_parts(row.status)[2]
 
 
 def _same_identity(what: str, number: int, before: SeenRow | None, uid: str) -> None:

@@ -86,6 +86,12 @@ def touched_by_actions(
     )
 
 
+def newest_action(database: OneStopDatabase, connection: Connection) -> int:
+    """The highest action id there is; 0 without any."""
+    key = database.columns(connection, ACTION)["dossierActionId"]
+    return int(connection.execute(select(func.max(key))).scalar_one() or 0)
+
+
 def _check_tail(
     connection: Connection,
     key: ColumnElement[Any],

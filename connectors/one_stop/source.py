@@ -21,6 +21,7 @@ from connectors.one_stop.compare import Compared, Comparison, Draft, dossier_id_
 from connectors.one_stop.config import OneStopSettings
 from connectors.one_stop.feeds import (
     Touched,
+    newest_action,
     touched_by_actions,
     touched_by_changes,
     touched_by_sweep,
@@ -44,11 +45,12 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What one snapshot gave: dossiers that are there, and (dossierId) of those that are not, by id."""
+    """What one snapshot gave: dossiers that are there, and the dossierId of those that are not, by id."""
 
     touched: Touched
     present: dict[str, DossierSnapshot]
     absent: dict[str, int]
+    doubtful_to: int | None
 
 
 class OneStopSource:
@@ -75,6 +77,7 @@ class OneStopSource:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-source")
         self._expected: dict[Feed, str | None] = {}
         self._doubted: set[Feed] = set(self.feeds)
+        self._doubtful_to: int | None = None
         self._settled: dict[tuple[str, int], str] = {}
         self._settling: dict[tuple[str, int], str] = {}
 
@@ -83,10 +86,10 @@ class OneStopSource:
     ) -> Page:
         """The page after `cursor`. See `Source.read_page`."""
         doubtful = self._is_doubtful(feed, cursor)
-        reading = await self._in_thread(lambda: self._read(feed, cursor))
+        reading = await self._in_thread(lambda: self._read(feed, cursor, doubtful))
         remembered = await _remembered(memory, self.name, [*reading.present, *reading.absent])
         page = await self._in_thread(
-            lambda: self._page(feed, cursor, read_seq, reading, remembered, doubtful)
+            lambda: self._page(feed, cursor, read_seq, reading, remembered)
         )
         self._expected[feed] = page.cursor
         if page.exhausted:
@@ -115,7 +118,8 @@ class OneStopSource:
         """Whether what this page reads may have been produced before without having been saved.
 
         So at the start, and whenever a cursor comes back that we did not hand out last; until the feeds
-        of actions and changes have both come to their ends once.
+        of actions and changes have both come to their ends once. Actions newer than the newest at that
+        first page are beyond doubt.
         """
         if feed in self._expected and self._expected[feed] == cursor:
             if feed is Feed.CHANGES:
@@ -124,6 +128,7 @@ class OneStopSource:
             first = feed not in self._expected
             if not first:
                 self._doubted = set(self.feeds)
+                self._doubtful_to = None
             self._settled, self._settling = {}, {}
         return bool(self._doubted & {Feed.ACTIONS, Feed.CHANGES, feed})
 
@@ -137,8 +142,10 @@ class OneStopSource:
         oldest = format_local(parse_local(newest) - reach)
         self._settled = {row: time for row, time in self._settled.items() if time >= oldest}
 
-    def _read(self, feed: Feed, cursor: str | None) -> _Reading:
+    def _read(self, feed: Feed, cursor: str | None, doubtful: bool) -> _Reading:
         with self._database.snapshot() as connection:
+            if doubtful and self._doubtful_to is None:
+                self._doubtful_to = newest_action(self._database, connection)
             unseen: list[tuple[int, int]] = []
             if feed is Feed.ACTIONS:
                 touched = touched_by_actions(self._database, connection, cursor)
@@ -147,6 +154,7 @@ class OneStopSource:
             else:
                 touched, unseen = touched_by_sweep(self._database, connection, cursor)
             found = read_dossiers(self._database, connection, touched.dossiers)
+        doubtful_to = self._doubtful_to if doubtful else None
         groups = self._database.settings.group_ids
         orphans = [
             (number, group)
@@ -163,6 +171,7 @@ class OneStopSource:
                 dossier_id_of(self.name, group, number): number
                 for number, group in (*orphans, *unseen)
             },
+            doubtful_to,
         )
 
     def _page(
@@ -172,14 +181,16 @@ class OneStopSource:
         read_seq: int,
         reading: _Reading,
         remembered: Mapping[str, Sequence[SeenRow]],
-        doubtful: bool,
     ) -> Page:
         compare = self._comparison
         results: list[tuple[str, Compared]] = [
             (
                 dossier_id,
                 compare.compare(
-                    dossier_id, snapshot, remembered.get(dossier_id, ()), doubtful=doubtful
+                    dossier_id,
+                    snapshot,
+                    remembered.get(dossier_id, ()),
+                    doubtful_to=reading.doubtful_to,
                 ),
             )
             for dossier_id, snapshot in reading.present.items()

@@ -26,7 +26,7 @@ def upgrade(url: str) -> None:
                 raise LedgerMismatch(_newer(current))
             command.upgrade(_config(connection), "head")
     except DBAPIError as error:
-        raise _unreachable(url, error) from error
+        raise _refused(url, error) from error
     finally:
         engine.dispose()
 
@@ -39,7 +39,7 @@ def require_current(url: str) -> None:
             current, head = _revisions(connection)
             there = set(inspect(connection).get_table_names())
     except DBAPIError as error:
-        raise _unreachable(url, error) from error
+        raise _refused(url, error) from error
     finally:
         engine.dispose()
     if current is None:
@@ -87,5 +87,11 @@ def _shown(url: str) -> str:
     return ledger_url(url).render_as_string(hide_password=True)
 
 
-def _unreachable(url: str, error: DBAPIError) -> LedgerUnavailable:
-    return LedgerUnavailable(f"{_shown(url)} does not answer ({type(error.orig).__name__})")
+def _refused(url: str, error: DBAPIError) -> LedgerUnavailable | LedgerMismatch:
+    said = str(error.orig).partition("\n")[0]
+    if "already exists" in said:
+        return LedgerMismatch(
+            f"{_shown(url)} holds tables that no ledger made ({said}): name an empty database, then"
+            f" {REMEDY}"
+        )
+    return LedgerUnavailable(f"{_shown(url)} does not answer ({said})")

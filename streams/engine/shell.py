@@ -186,11 +186,11 @@ class Engine:
     # --- loading -----------------------------------------------------------------------------------
 
     async def _load(self) -> int:
+        self._wake.clear()
         room = min(self._options.window - len(self._active), self._options.load)
         fences = self._fences()
         if room <= 0 or not fences:
             return 0
-        self._wake.clear()
         try:
             self._told(await self._ledger.now(), self._clock())
             works = await self._ledger.runnable(self.target, fences, room, frozenset(self._active))

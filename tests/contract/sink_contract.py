@@ -8,6 +8,7 @@ is read from that truth, never from what the sink says. Trouble names are the si
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -163,6 +164,22 @@ class SinkContract(LookUpContract):
     async def test_equal_states_hash_alike_and_changed_ones_differ(self, world: World) -> None:
         assert world.state().content_hash == world.state().content_hash
         assert world.state().content_hash != world.state(world.changed).content_hash
+
+    async def test_many_calls_at_once_keep_apart(self, world: World) -> None:
+        events = [replace(world.event, dossier_code=f"{world.code}-{n}") for n in range(40)]
+        await asyncio.gather(
+            *(world.sink.create(world.state(each), world.intent()) for each in events)
+        )
+        for each in events:
+            assert each.dossier_code is not None
+            assert await world.far.statuses(each.dossier_code) == ["4"]
+
+    async def test_a_step_goes_out_under_the_code_it_is_sent_with(self, world: World) -> None:
+        await world.created()
+        early = replace(world.steps[0], dossier_code=None)
+        request = world.sink.step_request(early, world.codes)
+        await world.sink.append_steps(world.code, [request], world.intent())
+        assert await world.far.step_texts(world.code) == [world.step_texts[0]]
 
     # --- refusals --------------------------------------------------------------------------------
 
@@ -364,6 +381,16 @@ class SinkContract(LookUpContract):
         with pytest.raises(DeliveryError) as failed:
             await _write(world, "create")
         _assert_silent(failed.value, world.secrets)
+
+    async def test_no_log_tells_a_secret_or_a_person(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        await world.created()
+        await world.far.trouble("truncated_xml", operation="update")
+        with pytest.raises(OutcomeUnknown):
+            await _write(world, "update")
+        _assert_none_in(caplog.text, world.secrets)
 
     async def test_no_request_or_receipt_shows_its_content(self, world: World) -> None:
         request = world.state()

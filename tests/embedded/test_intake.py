@@ -10,7 +10,8 @@ import pytest
 from schemas.records import DeadLetter, EventKind
 from schemas.registry import LocalRegistry, UnknownSchemaId
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
-from streams.embedded_broker import EmbeddedBroker
+from streams.embedded_broker import Api, EmbeddedBroker
+from streams.flow import FlowBroken
 from tests.embedded.kit import (
     CLUMSY,
     IMPOSSIBLE,
@@ -22,6 +23,8 @@ from tests.embedded.kit import (
     running,
     until,
 )
+
+NOT_ENOUGH_REPLICAS = 19  # Kafka's error code
 
 
 @pytest.fixture
@@ -167,3 +170,17 @@ async def _dead_letters(r: Rig, count: int) -> bool:
 
 async def _events_in_ledger(r: Rig, count: int) -> bool:
     return (await r.ledger.event_counts())["events"] >= count
+
+
+async def test_a_broker_that_does_not_confirm_breaks_the_flow_and_nothing_is_passed(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    async with rig(broker, tmp_path) as r:
+        await put(r, ("d1", 1, b"fine"), ("d1", 2, IMPOSSIBLE))
+        broker.push_errors(Api.PRODUCE, [NOT_ENOUGH_REPLICAS] * 100)
+        async with running(await r.intake(patience=0.5)) as (task,):
+            await until(task.done, seconds=30)
+            assert isinstance(task.exception(), FlowBroken)
+        assert set((await r.positions("intake", ONESTOP_NOTICES)).values()) == {0}
+        assert set((await r.committed("intake", ONESTOP_NOTICES)).values()) <= {0, None}
+        assert len(r.log.of("dead_letter_write_failed")) == 1

@@ -390,6 +390,7 @@ class World:
             events=SilentEvents(),
             options=self.shell.EngineOptions(
                 in_flight=2,
+                window=self.rng.choice((1, 2000)),
                 send_by=SEND_BY,
                 group_window=self.rng.choice((0.0, 0.01)),
                 poll_seconds=3.0,

@@ -104,7 +104,7 @@ def test_a_newer_database_is_refused_and_never_taken_back(path: Path) -> None:
 def test_a_failed_migration_leaves_nothing_behind(path: Path) -> None:
     # A table of that name that is not ours: the migration breaks halfway.
     execute(path, "CREATE TABLE positions (x INTEGER)")
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(LedgerMismatch, match="name an empty database"):
         upgrade(url_of(path))
     assert execute(path, "SELECT name FROM sqlite_master WHERE type = 'table'") == [("positions",)]
 

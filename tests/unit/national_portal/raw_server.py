@@ -87,7 +87,7 @@ def http(body: bytes, status: str = "200 OK", headers: str = "Content-Type: text
 
 def message_id(request: bytes) -> str:
     """The X-Road message id of a request."""
-    found = re.search(rb"<xrd:id [^>]*>([^<]+)</xrd:id>", request)
+    found = re.search(rb"<xrd:id[^>]*>([^<]+)</xrd:id>", request)
     assert found is not None
     return found[1].decode()
 

@@ -102,6 +102,7 @@ def test_an_exception_of_nobodys_is_unclassified() -> None:
     assert trouble.reason is Reason.UNCLASSIFIED_ERROR
     assert trouble.detail == "exception=Stranger"
     assert isinstance(judge("create", trouble, sent=True), OutcomeUnknown)
+    assert isinstance(judge("create", trouble, sent=False), TransientError)
 
 
 TRANSPORT_REASONS = [

@@ -84,9 +84,7 @@ class Schedule:
         at = self.world.tick()
 
         def write() -> None:
-            self.world.act(
-                dossier, step, dossierActionId=number, previousActionId=previous, at=at
-            )
+            self.world.act(dossier, step, dossierActionId=number, previousActionId=previous, at=at)
             self.committed.append(number)
 
         return write
