@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from connectors.protocols import SourceError, SourceMisconfigured, SourceUnavailable
 
 _RIGHTS = "grant SELECT on the tables named in connectors/one_stop/README.md to the hub's account"
-_ACCOUNT = "set THONGSUOT_ONE_STOP__URL and THONGSUOT_ONE_STOP__ACCOUNT to a valid account"
+_ACCOUNT = "set THONGSUOT_ONE_STOP__URL and THONGSUOT_ONE_STOP__PASSWORD to a valid account"
 _SCHEMA = "the tables of OpenCPS v2 are expected; check the URL's database and `thongsuot check`"
 
 # MySQL and MariaDB error numbers, PostgreSQL SQLSTATEs, and words of SQLite and of PostgreSQL's

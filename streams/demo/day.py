@@ -57,6 +57,7 @@ class Progress:
     standing: Standing = field(default_factory=Standing)
     trouble: Planned | None = None
     rss_max_mb: float = 0.0
+    cpu_s: float = 0.0  # of the hub's process since its last start
     restarts: int = 0
 
 
@@ -290,9 +291,12 @@ class DemoDay:
         if worker.returncode is not None and worker.returncode != -signal.SIGKILL:
             raise DemoFailed(f"the hub ended with {worker.returncode}; see {self.worker_log}")
         if worker.returncode is None:
-            rss = psutil.Process(worker.pid).memory_info().rss / 1_000_000
+            process = psutil.Process(worker.pid)
+            rss = process.memory_info().rss / 1_000_000
+            used = process.cpu_times()
+            self.progress.cpu_s = round(used.user + used.system, 1)
             self.progress.rss_max_mb = max(self.progress.rss_max_mb, round(rss, 1))
-        self.progress.written = await asyncio.to_thread(lambda: self.journal.counts()["events"])
+        self.progress.written = await asyncio.to_thread(self.journal.written)
         self.progress.standing = await asyncio.to_thread(self._hub.standing)
         return self.progress
 
@@ -356,6 +360,7 @@ class DemoDay:
             "seconds": round(time.monotonic() - self.started_at, 1),
             "latency_p50_s": verdict.latency_p50_s,
             "latency_p95_s": verdict.latency_p95_s,
+            "hub_cpu_s": self.progress.cpu_s,
             "rss_max_mb": self.progress.rss_max_mb,
         }
 

@@ -1,11 +1,10 @@
-"""From a row of the ledger to what would be sent: decode, open, map, hash.
+"""From a row of the ledger to what would be sent: open, map, hash.
 
 A refusal by the mapping is a plan too: the core parks it with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from connectors.errors import RejectedError
@@ -15,8 +14,6 @@ from schemas.ledger.model import DeliveryRow, Operation
 from schemas.reasons import Reason
 from schemas.records import DossierEvent
 from streams.engine.decide import Plan
-
-Decode = Callable[[bytes], Awaitable[DossierEvent]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +26,8 @@ class Prepared:
     step: StepRequest | None = None
 
 
-async def prepare(row: DeliveryRow, sink: Sink, decode: Decode, codes: Codes) -> Prepared:
-    """Map one row. Never raises for what a dossier contains: that becomes a refusal."""
-    event = await decode(row.payload)
+def prepare(row: DeliveryRow, event: DossierEvent, sink: Sink, codes: Codes) -> Prepared:
+    """Map one row of `event`. Never raises for what a dossier contains: that becomes a refusal."""
     effective_at = event.effective_at.timestamp()
     try:
         if row.operation is Operation.STEP:

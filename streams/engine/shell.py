@@ -10,7 +10,15 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,6 +38,7 @@ from schemas.ledger.model import (
     AttemptKind,
     AttemptOutcome,
     Change,
+    DeliveryRow,
     DeliveryState,
     EngineLedger,
     Fence,
@@ -40,11 +49,12 @@ from schemas.ledger.model import (
     Work,
 )
 from schemas.reasons import Reason
+from schemas.records import DossierEvent
 from streams.engine.circuit import Circuit, CircuitOptions
 from streams.engine.decide import Answer, Ask, Idle, Plan, Send, Settle, next_action, rows_to_map
 from streams.engine.evolve import evolve, with_outcome
 from streams.engine.group_commit import GroupCommit
-from streams.engine.plans import Decode, Prepared, prepare
+from streams.engine.plans import Prepared, prepare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,9 @@ class EngineOptions:
     session_retries: int = 3
     quota: float | None = None
     circuit: CircuitOptions = field(default_factory=CircuitOptions)
+
+
+Decode = Callable[[bytes], Awaitable[DossierEvent]]
 
 
 class EngineEvents(Protocol):
@@ -318,6 +331,7 @@ class _Errand:
         self._work = work
         self._fence = fence
         self._prepared: dict[int, Prepared] = {}
+        self._decoded: tuple[str, DossierEvent] | None = None
         self._answer: Answer | None = None
         self._session_errors = 0
         self._codes = engine._codes()
@@ -349,10 +363,15 @@ class _Errand:
     async def _plans(self) -> Mapping[int, Plan]:
         for row in rows_to_map(self._work, self._sink.abilities):
             if row.delivery_id not in self._prepared:
-                self._prepared[row.delivery_id] = await prepare(
-                    row, self._sink, self._engine._decode, self._codes
-                )
+                event = await self._event(row)
+                self._prepared[row.delivery_id] = prepare(row, event, self._sink, self._codes)
         return {key: prepared.plan for key, prepared in self._prepared.items()}
+
+    async def _event(self, row: DeliveryRow) -> DossierEvent:
+        # A state and a step of one event lie side by side: decoding costs as much as mapping.
+        if self._decoded is None or self._decoded[0] != row.event_id:
+            self._decoded = (row.event_id, await self._engine._decode(row.payload))
+        return self._decoded[1]
 
     async def _idle(self, action: Idle) -> bool:
         if action.wake_at is None and self._work.more and self._moved_on():

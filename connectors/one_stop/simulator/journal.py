@@ -255,6 +255,12 @@ class Journal:
             for o, at, d, w, a, body in rows
         ]
 
+    def written(self) -> int:
+        """How many commits there are so far."""
+        with self._open() as db:
+            number: int = db.execute("select count(*) from entries").fetchone()[0]
+        return number
+
     def states(self) -> dict[int, ExpectedState]:
         """The expected final state of every dossier."""
         return _states(self.entries())
