@@ -34,7 +34,8 @@ class Story:
         return {
             "dossier_id": self.dossier_id,
             "entries": [
-                {"at": entry.at.isoformat(), "kind": entry.kind, **entry.facts}
+                # Facts have names of their own, "kind" among them.
+                {"at": entry.at.isoformat(), "kind": entry.kind, "facts": dict(entry.facts)}
                 for entry in self.entries
             ],
         }

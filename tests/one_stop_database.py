@@ -35,7 +35,7 @@ GROUP = 35301
 PROCESS = 1
 SEALER = Sealer({"2026-11": b"k" * 32}, "2026-11")
 HASHER = Hasher(b"h" * 32)
-START = datetime(2026, 11, 2, 8, 0, 0)  # noqa: DTZ001 - the database keeps local times without a zone
+START = datetime(2025, 11, 3, 8, 0, 0)  # noqa: DTZ001 - the database keeps local times without a zone
 
 STEPS = {  # step code -> (status, sub-status)
     "100": ("new", ""),

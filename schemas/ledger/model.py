@@ -129,7 +129,7 @@ class DeliveryRow:
     log_pos: int
     state: DeliveryState
     reason: Reason | None
-    payload: bytes  # the event's bytes
+    payload: bytes  # the event's bytes; b"" for a state that is not the newest unparked one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

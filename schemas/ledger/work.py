@@ -187,7 +187,7 @@ def _open_rows(target: str, dossier_ids: Sequence[str]) -> Any:
 def _cut(rows: list[AnyRow]) -> tuple[list[AnyRow], frozenset[str], bool]:
     """The rows to hand out, the events whose payload is needed, and whether steps were left out."""
     kept = [row for row in rows if row.stream == 0 or row.nth <= STEPS_PER_DOSSIER]
-    states = [row for row in kept if row.stream == 0]
+    states = [row for row in kept if row.stream == 0 and row.state != DeliveryState.PARKED.value]
     needed = {row.event_id for row in kept if row.stream == 1}
     if states:
         needed.add(max(states, key=lambda row: (row.version, row.log_pos)).event_id)

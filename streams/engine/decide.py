@@ -125,8 +125,16 @@ def rows_to_map(work: Work, abilities: Abilities) -> tuple[DeliveryRow, ...]:
 
 
 def newest_state(work: Work) -> DeliveryRow | None:
-    """The newest full state still open (rule 1)."""
-    states = [row for row in work.rows if row.operation is Operation.STATE]
+    """The newest full state that can still go out (rule 1).
+
+    A parked one waits for a person; what was true before it is better there than nothing, and the steps
+    up to it need it.
+    """
+    states = [
+        row
+        for row in work.rows
+        if row.operation is Operation.STATE and row.state is not DeliveryState.PARKED
+    ]
     return max(states, key=lambda row: (row.version, row.log_pos), default=None)
 
 
@@ -135,7 +143,7 @@ def newest_state(work: Work) -> DeliveryRow | None:
 
 def _state(work: Work, plans: Mapping[int, Plan]) -> Action | None:
     newest = newest_state(work)
-    if newest is None or newest.state is DeliveryState.PARKED:
+    if newest is None:
         return None
     dossier = work.dossier
     if newest.version <= dossier.delivered_version:

@@ -339,6 +339,8 @@ class _Errand:
     async def run(self) -> None:
         """Ask the core and do what it says, until the dossier is idle."""
         while True:
+            if any(not row.payload for row in rows_to_map(self._work, self._sink.abilities)):
+                await self._read_again()  # the ledger sends the payload of the newest state only
             plans = await self._plans()
             action = next_action(
                 self._work,
@@ -375,9 +377,7 @@ class _Errand:
 
     async def _idle(self, action: Idle) -> bool:
         if action.wake_at is None and self._work.more and self._moved_on():
-            self._work = await self._engine._ledger.reload(
-                self._engine.target, self._work.dossier.dossier_id
-            )
+            await self._read_again()
             return False
         await self._release(action.wake_at)
         return True
@@ -388,6 +388,11 @@ class _Errand:
 
     async def _release(self, wake_at: float | None) -> None:
         await self._engine._commit(self._change(release=True, wake_at=wake_at))
+
+    async def _read_again(self) -> None:
+        self._work = await self._engine._ledger.reload(
+            self._engine.target, self._work.dossier.dossier_id
+        )
 
     # --- asking ------------------------------------------------------------------------------------
 
@@ -413,7 +418,7 @@ class _Errand:
                 engine._events.asked(engine.target, dossier_id, said.present, "")
                 self._answer = Answer(asked_at=asked_at, said=said)
                 # Its maker may have said meanwhile how the attempt ended: outcomes come before answers.
-                self._work = await engine._ledger.reload(engine.target, dossier_id)
+                await self._read_again()
 
     async def _back_off(self) -> None:
         pause = self._engine._backoff(self._work.dossier.failures)

@@ -201,6 +201,32 @@ class SourceContract:
         world.change(schema.dossier, dossier)  # touched, and nothing changed
         assert await capture.drain(source) == []
 
+    async def test_a_change_that_commits_late_is_found(self, world: World) -> None:
+        capture, source, dossier, _ = await _captured(world)
+        begun = world.tick()
+        world.dossier()
+        await capture.drain(source)
+        world.change(schema.dossier, dossier, dossierNote="muộn", modifiedDate=begun)
+        (notice,) = await capture.drain(source, Feed.CHANGES)
+        assert payload_of(notice)["dossier"]["dossierNote"] == "muộn"
+
+    async def test_a_second_change_within_the_same_second_is_found(self, world: World) -> None:
+        capture, source, dossier, _ = await _captured(world)
+        at = world.tick()
+        for note in ("một", "hai"):
+            world.change(schema.dossier, dossier, dossierNote=note, modifiedDate=at)
+            (notice,) = await capture.drain(source, Feed.CHANGES)
+            assert payload_of(notice)["dossier"]["dossierNote"] == note
+
+    async def test_a_time_in_the_future_does_not_blind_the_feed_of_changes(
+        self, world: World
+    ) -> None:
+        world.dossier(at=world.tick().replace(year=2190))
+        capture, source, dossier, _ = await _captured(world)
+        world.change(schema.dossier, dossier, dossierNote="sau")
+        (notice,) = await capture.drain(source, Feed.CHANGES)
+        assert payload_of(notice)["dossier"]["dossierNote"] == "sau"
+
     async def test_a_dossier_without_actions_or_number_is_told(self, world: World) -> None:
         world.dossier(dossierNo="")
         (notice,) = await Capture().drain(world.source())

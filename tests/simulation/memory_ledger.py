@@ -25,6 +25,7 @@ from schemas.ledger.model import (
     Verdict,
     Work,
 )
+from streams.engine.decide import newest_state
 from streams.engine.evolve import evolve, with_outcome
 
 
@@ -168,6 +169,10 @@ class MemoryLedger:
         return self._loaded(self._works[target, dossier_id])
 
     def _loaded(self, work: Work) -> Work:
+        newest = newest_state(work)
+        if any(_needless(row, newest) for row in work.rows):
+            rows = (replace(r, payload=b"") if _needless(r, newest) else r for r in work.rows)
+            work = replace(work, rows=tuple(rows))
         if any(attempt.kind is AttemptKind.STEPS for attempt in work.attempts):
             key = (work.dossier.target, work.dossier.dossier_id)
             return replace(work, settled_keys=tuple(self._delivered_keys.get(key, ())))
@@ -222,3 +227,8 @@ class MemoryLedger:
     def fence(self, flow: str, topic: str, partition: int) -> Fence:
         """The fence that holds now."""
         return self._positions[flow, topic, partition].fence
+
+
+def _needless(row: DeliveryRow, newest: DeliveryRow | None) -> bool:
+    """A state that is not the newest unparked one comes without its payload."""
+    return row.operation is Operation.STATE and row is not newest and bool(row.payload)

@@ -60,6 +60,8 @@ FLOW, TOPIC, TARGET = "ledger", "dossier.events", "portal"
 START = datetime(2026, 11, 23, tzinfo=UTC)
 LATE, LAG, SEND_BY = 3.0, 1.0, 0.5  # the demo's proportions, in virtual seconds
 
+REFUSED = "a state that the mapping refuses"
+
 T = TypeVar("T")
 
 _TEMPLATE = DossierEvent(
@@ -170,6 +172,8 @@ class Wire:
     def state_request(self, event: DossierEvent, codes: Codes) -> StateRequest:
         happened = self.world.happened[event.event_id]
         assert happened.code is not None
+        if happened.content == REFUSED:
+            raise RejectedError(Reason.FIELD_INVALID)
         return StateRequest(
             code=happened.code,
             content_hash=happened.content,
@@ -323,7 +327,7 @@ class World:
                     its_code = code + "x"
                 happened = Happened(
                     number=number, dossier=name, code=its_code, version=version,
-                    content=rng.choice(("red", "blue", "blue", "green")), step_key=key,
+                    content=rng.choice(("red", "blue", "blue", "green", REFUSED)), step_key=key,
                     supplement=rng.random() < 0.2, born=born,
                 )  # fmt: skip
                 self.happened[f"e{number}"] = happened
@@ -478,6 +482,8 @@ class World:
             allowed.add(Reason.CODE_CONFLICT)
         if self.code_changes:
             allowed.add(Reason.CODE_CHANGED)
+        if any(h.dossier == dossier and h.content == REFUSED for h in self.order):
+            allowed.add(Reason.FIELD_INVALID)
         if self.model.refused_keys:
             allowed.add(Reason.REJECTED_BY_TARGET)
         if self.abilities.lookup is not Lookup.STEPS and not self.abilities.steps_dedup:
@@ -503,17 +509,22 @@ class World:
                 continue  # judged below: it must lie behind something parked
             if not listed:
                 found.append(f"{dossier}: step {happened.number} missing, called delivered")
+        sound = [h for h in mine if h.code and h.content != REFUSED]
+        taken = any(r.reason in (Reason.CODE_CONFLICT, Reason.CODE_CHANGED) for r in work.rows)
+        reach = -1 if taken else max((h.version for h in sound), default=-1)
+        held_back = False
         for row in work.rows:
-            blocked = any(
-                r.state in (DeliveryState.PARKED, DeliveryState.WAITING) for r in work.rows
-            )
-            if row.state in (DeliveryState.PENDING, DeliveryState.SENDING) and not blocked:
-                found.append(f"{dossier}: {row.operation} {row.log_pos} left lying")
-        newest = max(mine, key=lambda h: (h.version, h.number))
-        state_open = any(r.operation is Operation.STATE for r in work.rows)
-        if not state_open:
+            lying = row.state in (DeliveryState.PENDING, DeliveryState.SENDING)
+            if row.operation is Operation.STEP:
+                held_back = held_back or row.state is DeliveryState.PARKED
+                if lying and not held_back and row.version <= reach:
+                    found.append(f"{dossier}: step {row.log_pos} left lying")
+            elif lying:
+                found.append(f"{dossier}: state {row.log_pos} left lying")
+        if not taken and sound:
+            newest = max(sound, key=lambda h: (h.version, h.number))
             if held is None:
-                found.append(f"{dossier}: absent, called delivered")
+                found.append(f"{dossier}: absent")
             elif held.content != newest.content:
                 found.append(f"{dossier}: holds {held.content}, should hold {newest.content}")
         return found
@@ -528,11 +539,11 @@ _CODES = Codes()
 
 def _next_is_ready(work: Work) -> bool:
     """Whether something of this dossier could still go out."""
-    states = [r for r in work.rows if r.operation is Operation.STATE]
-    if states:
-        newest = max(states, key=lambda r: (r.version, r.log_pos))
-        if newest.state in (DeliveryState.PENDING, DeliveryState.SENDING):
-            return True
+    if any(
+        r.operation is Operation.STATE and r.state in (DeliveryState.PENDING, DeliveryState.SENDING)
+        for r in work.rows
+    ):
+        return True
     for row in work.rows:
         if row.operation is Operation.STEP:
             return row.state in (DeliveryState.PENDING, DeliveryState.SENDING) and (
