@@ -139,3 +139,13 @@ class DeliveryEvents:
         suppressed = self._limit.allow(("ledger_unavailable", target))
         if suppressed is not None:
             self._log.warning("ledger_unavailable", flow=engine_flow(target), suppressed=suppressed)
+
+    def started(self, target: str) -> None:
+        """The engine of a target looks for work."""
+        self._metrics.set_flow_state(engine_flow(target), FlowState.RUNNING)
+        self._log.info("flow_started", flow=engine_flow(target))
+
+    def stopped(self, target: str) -> None:
+        """The engine of a target has stopped; every call in flight is settled, or known to be open."""
+        self._metrics.set_flow_state(engine_flow(target), FlowState.STOPPED)
+        self._log.info("flow_stopped", flow=engine_flow(target))

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import orjson
+from cryptography.x509 import load_pem_x509_certificates
 from structlog.typing import FilteringBoundLogger
 
 from connectors.national_portal.dialect import load_dialect
@@ -28,7 +29,7 @@ from monitoring.events import Events
 from monitoring.health import Health, HealthServer
 from monitoring.metrics import Metrics
 from schemas.codec import Codec
-from schemas.ledger.model import Fence
+from schemas.ledger.model import Fence, LedgerMismatch, LedgerUnavailable
 from schemas.ledger.sql import SqlLedger
 from schemas.reasons import Reason
 from schemas.records import DossierEvent, Feed, Notice
@@ -44,7 +45,7 @@ from streams.kafka_clients import aiokafka_connection
 from streams.producer import Producer
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
-from streams.topic_check import require_topics, topic_ids
+from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics, topic_ids
 from streams.topology import Parts, WorkerPart
 from streams.upkeep import Upkeep
 
@@ -64,7 +65,34 @@ def build_metrics(settings: Settings) -> Metrics:
         version=version("thongsuot"),
         topics={topic.name: settings.kafka.partitions for topic in read},
         subjects=[topic.subject for topic in TOPICS],
+        certificates=list(watched_certificates(settings)),
     )
+
+
+def watched_certificates(settings: Settings) -> dict[str, Path]:
+    """The certificates whose end would stop a flow, by the name that the metric gives them."""
+    portal = settings.national_portal
+    named = {
+        "national_portal_client": portal.client_certificate,
+        "national_portal_ca": portal.ca_certificates,
+        "kafka_ca": settings.kafka.ca_file,
+    }
+    return {name: file for name, file in named.items() if file is not None}
+
+
+def expiry(file: Path) -> float:
+    """When the first certificate of a PEM file to expire does so, seconds since the epoch."""
+    found = load_pem_x509_certificates(file.read_bytes())
+    return min(one.not_valid_after_utc for one in found).timestamp()
+
+
+async def _problem(asked: Awaitable[object]) -> str | None:
+    """None, or why a counterpart is not as the hub needs it."""
+    try:
+        await asked
+    except (BrokerUnreachable, LedgerMismatch, LedgerUnavailable, TopicsUnfit) as error:
+        return str(error)
+    return None
 
 
 @contextlib.asynccontextmanager
@@ -95,6 +123,12 @@ async def open_hub(
         async def refresh() -> None:
             metrics.take_counts(await ledger.counts())
             metrics.take_unmapped(await ledger.unmapped())
+            metrics.take_dead_letters(await ledger.open_dead_letters())
+            for name, file in watched_certificates(settings).items():
+                metrics.set_certificate_expiry(name, expiry(file))
+
+        health.require("ledger", lambda: _problem(ledger.now()))
+        health.require("topics", lambda: _problem(require_topics(settings.kafka)))
 
         server = HealthServer(
             health,

@@ -60,6 +60,22 @@ class FlowBroken(Exception):
     """The flow cannot go on in this process."""
 
 
+class _QuietMonitor(faust.Monitor):
+    """Faust's own monitor costs 5 % of a flow's CPU and counts what `monitoring.metrics` counts."""
+
+    def on_message_in(self, *_: object) -> None:
+        pass
+
+    def on_message_out(self, *_: object) -> None:
+        pass
+
+    def on_stream_event_in(self, *_: object) -> None:
+        pass
+
+    def on_stream_event_out(self, *_: object) -> None:
+        pass
+
+
 class Body(Protocol):
     """Handles one batch, its position included. Raises `Halt`, `Lost`, `FlowBroken` or what the ledger
 
@@ -169,6 +185,7 @@ class Flow:
         app = faust.App(
             f"{self._kafka.group_prefix}-{self.name}",
             datadir=str(self._datadir / self.name),
+            Monitor=_QuietMonitor,
             **faust_settings(self._kafka),
         )
         for reading in self._readings:

@@ -457,6 +457,10 @@ class LedgerReports(Protocol):
         """ "events", "dossiers", "dead_letters", "attempts", "attempts_asked"."""
         ...
 
+    async def open_dead_letters(self) -> Mapping[str, int]:
+        """Dead letters that nobody has dealt with, by reason."""
+        ...
+
     async def find_dossier(self, number: str) -> Sequence[str]:
         """Internal ids of the dossiers known by this number (code, alias or internal id)."""
         ...

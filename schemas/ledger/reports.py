@@ -94,6 +94,12 @@ def event_counts(connection: Connection) -> dict[str, int]:
     }
 
 
+def open_dead_letters(connection: Connection) -> dict[str, int]:
+    """Dead letters by reason."""
+    query = select(dead_letters.c.reason, func.count()).group_by(dead_letters.c.reason)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def find_dossier(connection: Connection, number: str) -> list[str]:
     """Internal ids of the dossiers known by this number."""
     found = union(

@@ -188,6 +188,9 @@ class SqlLedger:
     async def event_counts(self) -> Mapping[str, int]:
         return await self._asked.read(reports.event_counts)
 
+    async def open_dead_letters(self) -> Mapping[str, int]:
+        return await self._asked.read(reports.open_dead_letters)
+
     async def find_dossier(self, number: str) -> Sequence[str]:
         return await self._asked.read(lambda c: reports.find_dossier(c, number))
 

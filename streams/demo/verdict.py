@@ -231,10 +231,14 @@ class _Case:
         for version in self.held["versions"]:
             if version["kind"] == "birth":
                 continue
-            later = [i for i in range(place, len(self.history)) if _same(self.history[i], version)]
+            was = [i for i, state in enumerate(self.history) if _same(state, version)]
+            later = [i for i in was if i >= place and not self.history[i].held]
             if later:
                 place = later[0]
-            elif any(_same(state, version) for state in self.history):
+            elif was and all(self.history[i].held for i in was):
+                self.verdict.unexpected += 1
+                self.verdict.findings.append(f"{self.code}: a state that should wait for a person")
+            elif was:
                 self.verdict.order_violations += 1
                 self.verdict.findings.append(f"{self.code}: its state went back")
             else:
@@ -264,6 +268,11 @@ class _Case:
                     self.verdict.findings.append(f"{self.code}: a step of {key[0]} that never was")
                 continue
             arrived.add(match.action)
+            if match.owed is Owed.HELD:
+                self.verdict.unexpected += 1
+                self.verdict.findings.append(
+                    f"{self.code}: a step of {key[0]} that should wait for a person"
+                )
             if match.order < last:
                 self.verdict.order_violations += 1
                 self.verdict.findings.append(f"{self.code}: a step of {key[0]} out of order")

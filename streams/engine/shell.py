@@ -104,6 +104,10 @@ class EngineEvents(Protocol):
 
     def ledger_unavailable(self, target: str) -> None: ...
 
+    def started(self, target: str) -> None: ...
+
+    def stopped(self, target: str) -> None: ...
+
 
 class _LetGo(Exception):
     """This dossier is no longer ours, or the ledger is away: leave it as it stands in the ledger."""
@@ -177,6 +181,7 @@ class Engine:
     async def run(self) -> None:
         """Deliver until stopped. Raises what no rule foresees: then the process must end."""
         helpers = [asyncio.create_task(self._group.run()), asyncio.create_task(self._circuit.run())]
+        self._events.started(self.target)
         try:
             while not self._stopping:
                 self.beats += 1
@@ -187,6 +192,7 @@ class Engine:
                     await self._pause()
             await self._settled.wait()
         finally:
+            self._events.stopped(self.target)
             for task in [*self._active.values(), *helpers]:
                 task.cancel()
             await asyncio.gather(*self._active.values(), *helpers, return_exceptions=True)

@@ -202,9 +202,9 @@ class SourceContract:
         assert await capture.drain(source) == []
 
     async def test_a_change_that_commits_late_is_found(self, world: World) -> None:
-        capture, source, dossier, _ = await _captured(world)
-        begun = world.tick()
+        dossier, begun = world.dossier(), world.tick()
         world.dossier()
+        capture, source = Capture(), world.source()
         await capture.drain(source)
         world.change(schema.dossier, dossier, dossierNote="muộn", modifiedDate=begun)
         (notice,) = await capture.drain(source, Feed.CHANGES)
@@ -222,7 +222,9 @@ class SourceContract:
         self, world: World
     ) -> None:
         world.dossier(at=world.tick().replace(year=2190))
-        capture, source, dossier, _ = await _captured(world)
+        dossier = world.dossier()
+        capture, source = Capture(), world.source()
+        await capture.drain(source)
         world.change(schema.dossier, dossier, dossierNote="sau")
         (notice,) = await capture.drain(source, Feed.CHANGES)
         assert payload_of(notice)["dossier"]["dossierNote"] == "sau"

@@ -1,4 +1,4 @@
-"""A day of eight dossiers written by hand: its journal, and a portal that holds what it should.
+"""A day of nine dossiers written by hand: its journal, and a portal that holds what it should.
 
 One wart each, and one plain dossier. Tests take the portal's truth and spoil it.
 """
@@ -19,7 +19,7 @@ from connectors.one_stop.simulator.journal import (
 )
 from streams.demo.verdict import Expectation
 
-PLAIN, UNMAPPED, RIVAL, SECOND, UNDONE, EDITED, DELETED, COPY = range(1, 9)
+PLAIN, UNMAPPED, RIVAL, SECOND, UNDONE, EDITED, DELETED, COPY, TOO_LONG = range(1, 10)
 CODES = {
     PLAIN: "H12.01-261123-0001",
     UNMAPPED: "H12.01-261123-0002",
@@ -29,6 +29,7 @@ CODES = {
     EDITED: "H12.01-261123-0006",
     DELETED: "H12.01-261123-0007",
     COPY: "H12.01-261123-0008",
+    TOO_LONG: "H12.01-261123-0009",
 }
 OFFICER = "Ngô Minh Hùng"
 OLD_TEXT, NEW_TEXT = "Chuyển phòng chuyên môn", "Chuyển phòng chuyên môn, đã sửa"
@@ -78,6 +79,10 @@ ENTRIES = [
         state=state(UNMAPPED, None, held="unmapped"), parks="unmapped",
     ),
     Entry(
+        dossier=UNMAPPED, write=Write.ACTION, action=23, step=step(3, "4"), held_step=True,
+        state=state(UNMAPPED, "4"),
+    ),
+    Entry(
         dossier=RIVAL, write=Write.ACTION, action=31, step=step(1, "2"), state=state(RIVAL, "2")
     ),
     Entry(
@@ -112,6 +117,10 @@ ENTRIES = [
     Entry(
         dossier=COPY, write=Write.ACTION, action=81, step=step(1, "2"),
         state=state(COPY, "2", not_owed="copy"),
+    ),
+    Entry(
+        dossier=TOO_LONG, write=Write.ACTION, action=91, step=step(1, "2"), held_step=True,
+        state=state(TOO_LONG, "2", held="field_too_long"), parks="field_too_long",
     ),
 ]  # fmt: skip
 
@@ -191,7 +200,7 @@ def good_truth() -> Truth:
         CODES[PLAIN]: holds(
             [RECEIVED, PROCESSING, RETURNED], [step(1, "2"), step(2, "4"), step(3, "10")]
         ),
-        CODES[UNMAPPED]: holds([state(UNMAPPED, "2")], [step(1, "2")]),
+        CODES[UNMAPPED]: holds([state(UNMAPPED, "2"), state(UNMAPPED, "4")], [step(1, "2")]),
         CODES[RIVAL]: holds([state(RIVAL, "2")], [step(1, "2")]),
         CODES[UNDONE]: holds([state(UNDONE, "2")], [step(1, "2")]),
         CODES[EDITED]: holds([state(EDITED, "2")], [step(1, "2", OLD_TEXT)]),
@@ -204,4 +213,5 @@ def good_parked() -> Parked:
         UNMAPPED: frozenset({"unmapped"}),
         SECOND: frozenset({"code_conflict"}),
         DELETED: frozenset({"deleted_at_source"}),
+        TOO_LONG: frozenset({"field_too_long"}),
     }

@@ -24,6 +24,7 @@ from tests.unit.demo.day_by_hand import (
     RETURNED,
     RIVAL,
     SECOND,
+    TOO_LONG,
     UNDONE,
     UNMAPPED,
     Parked,
@@ -72,8 +73,8 @@ def test_the_day_as_it_should_be_is_clean(expected: Expectation) -> None:
     assert wrongs(verdict) == {}
     assert verdict.clean
     assert verdict.findings == []
-    assert (verdict.parked, verdict.parked_expected) == (3, 3)
-    assert verdict.effects == 16, "8 steps, 6 creations and 2 changes"
+    assert (verdict.parked, verdict.parked_expected) == (4, 4)
+    assert verdict.effects == 17, "8 steps, 6 creations and 3 changes"
 
 
 # --- what is wrong ----------------------------------------------------------------------------------
@@ -202,6 +203,18 @@ def unmapped_step_sent_as_invented(truth: Truth, _: Parked) -> None:
     truth[CODES[UNMAPPED]]["steps"].append(listed(step(2, "4")))
 
 
+def unmapped_step_sent_empty(truth: Truth, _: Parked) -> None:
+    truth[CODES[UNMAPPED]]["steps"].append(listed(step(2, None)))
+
+
+def state_sent_that_should_be_parked(truth: Truth, _: Parked) -> None:
+    truth[CODES[TOO_LONG]] = holds([state(TOO_LONG, "2")], [])
+
+
+def step_sent_that_lies_behind_a_parked_one(truth: Truth, _: Parked) -> None:
+    truth[CODES[UNMAPPED]]["steps"].append(listed(step(3, "4")))
+
+
 def step_before_the_parked_one_is_gone(truth: Truth, _: Parked) -> None:
     truth[CODES[UNMAPPED]]["steps"].clear()
 
@@ -256,6 +269,9 @@ CASES = [
         {"stale": 1, "missing": 1, "unexpected": 2},
     ),
     Case("an invented status was sent", unmapped_step_sent_as_invented, {"unexpected": 1}),
+    Case("an empty status was sent", unmapped_step_sent_empty, {"unexpected": 1}),
+    Case("a state that should park", state_sent_that_should_be_parked, {"unexpected": 1}),
+    Case("a step overtook a parked one", step_sent_that_lies_behind_a_parked_one, {"unexpected": 1}),
     Case("parking hides nothing before it", step_before_the_parked_one_is_gone, {"missing": 1}),
     Case("an undone step twice", undone_step_twice, {"duplicate_effects": 1}),
     Case("both texts of an edited step", both_texts_of_the_edited_step, {"duplicate_effects": 1}),
@@ -329,7 +345,7 @@ def test_a_portal_born_dossier_is_there_before_us(expected: Expectation) -> None
 
     verdict = judged(expected, born)
     assert verdict.clean, verdict.findings
-    assert verdict.effects == 14, "births are nobody's effect"
+    assert verdict.effects == 15, "births are nobody's effect"
 
 
 # --- the portal's own troubles ----------------------------------------------------------------------
@@ -359,17 +375,17 @@ def test_only_a_trouble_of_the_portal_excuses_a_parked_row(
 
     verdict = judged(expected, park, struck=Struck.by([call], lists_steps=lists_steps))
     assert verdict.clean is excused
-    assert verdict.parked == 4
-    assert verdict.parked_expected == (4 if excused else 3)
+    assert verdict.parked == 5
+    assert verdict.parked_expected == (5 if excused else 4)
 
 
 def test_latency_is_from_the_commit_to_the_effect(expected: Expectation) -> None:
     def arrive(truth: Truth, _: Parked) -> None:
         for steps in expected.steps.values():
             for one in steps:
-                for shown in truth.get(one.code, {"steps": []})["steps"]:
-                    if shown["text"] == one.step.text:
-                        shown["at"] = one.committed_at.timestamp() + 2.5
+                for there in truth.get(one.code, {"steps": []})["steps"]:
+                    if there["text"] == one.step.text:
+                        there["at"] = one.committed_at.timestamp() + 2.5
 
     verdict = judged(expected, arrive)
     assert verdict.latency_p50_s == pytest.approx(2.5, abs=0.1)
