@@ -38,7 +38,8 @@ from schemas.sealing import Hasher, Sealer
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
 from streams import topology
 from streams.engine.circuit import CircuitOptions
-from streams.engine.shell import Engine, EngineOptions
+from streams.engine.dispatch import EngineOptions
+from streams.engine.shell import Engine
 from streams.hub import Hub
 from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection

@@ -335,7 +335,7 @@ class Settings(BaseSettings):
             return value  # the key itself was refused, and that is reported
         if (value is None) == (info.data[name] is None):
             raise PydanticCustomError(
-                "key_once", "set either {name} or {name}_file", {"name": (PREFIX + name).upper()}
+                "key_once", "set either {name} or {name}_FILE", {"name": (PREFIX + name).upper()}
             )
         if value is not None:
             try:
@@ -393,15 +393,12 @@ def problems(error: ValidationError) -> list[str]:
     for found in error.errors(include_url=False, include_context=True, include_input=False):
         variable = PREFIX + "__".join(str(part) for part in found["loc"]).upper()
         if found["type"] == "missing":
-            vi, en = "chưa được đặt", "is not set"
-            below = [name for name in known if name.startswith(f"{variable}__")]
-            if below:
-                needed = [n for n, f in variables() if f.is_required() and n in below]
-                shown = ", ".join(needed or below)
-                vi, en = f"{vi}; cần đặt {shown}", f"{en}; set {shown}"
-            else:
-                vi, en = f"{vi}; {_remedy_vi(variable)}", f"{en}; {_sentence(variable)}"
-        elif found["type"] == "extra_forbidden":
+            section = [
+                n for n, f in variables() if n.startswith(f"{variable}__") and f.is_required()
+            ]
+            lines += [_not_set(name) for name in section or [variable]]
+            continue
+        if found["type"] == "extra_forbidden":
             near = difflib.get_close_matches(variable, known, n=1)
             vi, en = "không có thiết lập nào tên như vậy", "is no setting of the hub"
             if near:
@@ -411,6 +408,11 @@ def problems(error: ValidationError) -> list[str]:
             en = f"{found['msg'][0].lower()}{found['msg'][1:]}. {_sentence(variable)}".rstrip()
         lines.append(f"{variable}: {vi} / {en}")
     return lines
+
+
+def _not_set(variable: str) -> str:
+    vi, en = f"chưa được đặt; {_remedy_vi(variable)}", f"is not set; {_sentence(variable)}"
+    return f"{variable}: {vi} / {en}"
 
 
 def _remedy_vi(variable: str) -> str:

@@ -1,9 +1,10 @@
 """The verdict: what the one-stop journal says happened, against what the portal holds.
 
 Pure. It knows no mapping, intake or engine: the journal says what the portal should come to hold, the
-portal says what it holds, and of the hub it is told only which dossiers it parked and why. A dossier
-parked as foreseen is held to what the journal says of it, step by step; only one parked against
-expectation (which is counted by itself) excuses what lies behind it.
+portal says what it holds, and of the hub it is told only which dossiers it parked and why. What is absent
+behind something parked is not missing; that exactly the foreseen dossiers are parked is judged by itself.
+Behind a state that parks as foreseen to the end are at most the last steps before it, without a gap: they
+may have been read together with that state, and a step waits for the state that it was read with.
 
 An *effect* is a creation, a changed state or an appended step; repeating an identical update is a
 duplicate call, not an effect. *Missing* is a step or final state that is absent though nothing of its
@@ -127,15 +128,17 @@ def judge(
     histories = _histories(expected.entries)
     for code, dossier in claimed.items():
         foreseen = {one.reason for one in expected.parked if dossier in one.dossiers}
-        excused = bool(parked.get(dossier, frozenset()) - foreseen)
+        reasons = parked.get(dossier, frozenset())
+        final = expected.states[dossier]
         case = _Case(
             verdict=verdict,
             code=code,
-            final=expected.states[dossier],
+            final=final,
             steps=expected.steps.get(dossier, ()),
             history=histories[dossier],
             held=held.get(code),
-            excused=excused,
+            excused=bool(reasons - foreseen),
+            state_parked=final.owed is Owed.HELD and bool(reasons & foreseen),
         )
         latencies += case.judge()
     if len(latencies) > 1:
@@ -192,6 +195,7 @@ class _Case:
     history: Sequence[State]
     held: Held | None
     excused: bool
+    state_parked: bool
 
     def judge(self) -> list[float]:
         """Count what is wrong; returns the latencies of the steps that arrived."""
@@ -278,9 +282,11 @@ class _Case:
                 self.verdict.findings.append(f"{self.code}: a step of {key[0]} out of order")
             last = max(last, match.order)
             latencies.append(listed["at"] - match.committed_at.timestamp())
-        for step in self.steps:
-            owed = step.owed in (Owed.MUST, Owed.EITHER)
-            if owed and step.action not in arrived and not self.excused:
+        owed = [step for step in self.steps if step.owed in (Owed.MUST, Owed.EITHER)]
+        while self.state_parked and owed and owed[-1].action not in arrived:
+            owed.pop()
+        for step in owed:
+            if step.action not in arrived and not self.excused:
                 self._missing(f"step of {step.step.at}")
         return latencies
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import ModuleType
 
-_MODULES = ("decide", "evolve", "group_commit", "circuit", "plans", "shell")
+_MODULES = ("decide", "evolve", "group_commit", "circuit", "plans", "dispatch", "errand", "shell")
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "no_intent",
-        "shell",
-        "        applied = await engine._commit(change)\n        if applied.verdict is",
-        "        applied = Applied(verdict=Verdict.DONE, at=engine._database_now())\n"
+        "errand",
+        "        applied = await dispatch.commit(change)\n        if applied.verdict is",
+        "        applied = __import__('schemas.ledger.model').ledger.model.Applied(verdict=Verdict.DONE, at=dispatch.database_now())\n"
         "        if applied.verdict is",
     ),
     Mutant(
         "no_send_by",
-        "shell",
+        "errand",
         "noticed_at=noticed_at, send_by=self._options.send_by",
         "noticed_at=noticed_at, send_by=1e9",
     ),
@@ -61,19 +61,19 @@ MUTANTS = (
     ),
     Mutant(
         "no_epoch_check",
-        "shell",
-        "        if applied.verdict is Verdict.STALE:\n            raise _LetGo\n",
+        "dispatch",
+        "        if applied.verdict is Verdict.STALE:\n            raise LetGo\n",
         "",
     ),
     Mutant(
         "unknown_taken_for_failed",
-        "shell",
+        "errand",
         "    OutcomeUnknown: Outcome.UNKNOWN,\n",
         "    OutcomeUnknown: Outcome.FAILED,\n",
     ),
     Mutant(
         "unknown_taken_for_delivered",
-        "shell",
+        "errand",
         "    OutcomeUnknown: Outcome.UNKNOWN,\n",
         "    OutcomeUnknown: Outcome.DELIVERED,\n",
     ),
@@ -91,10 +91,10 @@ MUTANTS = (
     ),
     Mutant(
         "claim_skipped",
-        "shell",
-        "        applied = await engine._commit(change)\n        if applied.verdict is",
+        "errand",
+        "        applied = await dispatch.commit(change)\n        if applied.verdict is",
         "        unclaimed = __import__('dataclasses').replace(change, claim=None)\n"
-        "        applied = await engine._commit(unclaimed)\n        if applied.verdict is",
+        "        applied = await dispatch.commit(unclaimed)\n        if applied.verdict is",
     ),
     Mutant(
         "late_update_forgotten",
@@ -128,7 +128,7 @@ MUTANTS = (
     ),
     Mutant(
         "claim_lost_and_sent",
-        "shell",
+        "errand",
         "if applied.verdict is Verdict.CODE_TAKEN:",
         "if False:",
     ),

@@ -52,6 +52,7 @@ from schemas.records import (
 )
 from streams.engine import shell as real_shell
 from streams.engine.circuit import CircuitOptions
+from streams.engine.dispatch import EngineOptions
 from tests.simulation.memory_ledger import MemoryLedger
 from tests.simulation.target_model import Held, TargetModel
 from tests.simulation.virtual_loop import Stuck, VirtualLoop
@@ -394,7 +395,7 @@ class World:
             clock=self.loop.time,
             seal=lambda plain, _: plain,
             events=SilentEvents(),
-            options=self.shell.EngineOptions(
+            options=EngineOptions(
                 in_flight=2,
                 window=self.rng.choice((1, 2000)),
                 send_by=SEND_BY,

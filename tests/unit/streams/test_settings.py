@@ -88,8 +88,7 @@ def test_all_problems_are_told_at_once(env: pytest.MonkeyPatch) -> None:
 def test_a_missing_section_names_the_variables_to_set(env: pytest.MonkeyPatch) -> None:
     env.delenv(PREFIX + "ONE_STOP__URL")
     (line,) = told()
-    assert line.startswith("THONGSUOT_ONE_STOP: ")
-    assert "THONGSUOT_ONE_STOP__URL" in line
+    assert line.startswith("THONGSUOT_ONE_STOP__URL: ")
 
 
 @pytest.mark.parametrize(
