@@ -121,10 +121,10 @@ MUTANTS = (
         "resend",
     ),
     Mutant(
-        "oldest_state_sent",
+        "newer_state_superseded",
         "decide",
-        "return max(states, key=lambda row: (row.version, row.log_pos), default=None)",
-        "return min(states, key=lambda row: (row.version, row.log_pos), default=None)",
+        "if row.operation is Operation.STATE and row.version <= version",
+        "if row.operation is Operation.STATE",
     ),
     Mutant(
         "claim_lost_and_sent",
