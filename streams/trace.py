@@ -10,6 +10,7 @@ from rich.table import Table
 
 from schemas.ledger.model import TraceEntry
 from schemas.ledger.sql import SqlLedger
+from streams.reason_texts import in_words
 from streams.settings import Settings
 
 KINDS = {
@@ -47,10 +48,16 @@ class Story:
         table.add_column("", no_wrap=True)
         table.add_column("", overflow="fold")
         for entry in self.entries:
-            facts = "  ".join(f"{key}={value}" for key, value in entry.facts.items() if value)
+            facts = "  ".join(_shown(key, value) for key, value in entry.facts.items() if value)
             at = entry.at.astimezone(self.zone)
             table.add_row(f"{at:%d/%m %H:%M:%S.%f}"[:-3], KINDS.get(entry.kind, entry.kind), facts)
         return table
+
+
+def _shown(key: str, value: str) -> str:
+    if key == "reason":
+        return f"{key}={value} ({in_words(value)[0]})"
+    return f"{key}={value}"
 
 
 async def read_story(settings: Settings, number: str) -> Sequence[Story]:

@@ -52,7 +52,7 @@ async def _play(
                     console.print(view.line(progress, last - began))
         verdict = await day.verdict()
         figures = await day.figures(verdict)
-        console.print(view.verdict_panel(verdict, figures))
+        console.print(view.verdict_panel(verdict, figures, day.progress.standing.parked))
         if stay:
             view.further(console, day, day.a_code())
             console.print("Ctrl-C để dừng  [dim]Ctrl-C ends it[/dim]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
@@ -12,6 +14,7 @@ from rich.text import Text
 
 from streams.demo.day import DemoDay, Progress
 from streams.demo.verdict import Verdict
+from streams.reason_texts import in_words
 
 BROKER_NOTE = (
     "Kafka của bản trình diễn chỉ nằm trong bộ nhớ, không giữ lại gì.  "
@@ -36,14 +39,23 @@ def live(progress: Progress, seconds: float) -> RenderableType:
     ):
         table.add_row(f"{number:,}", f"{vi}  [dim]{en}[/dim]")
     share = standing.delivered + standing.superseded + standing.discarded
-    bar = ProgressBar(total=max(standing.enlisted, 1), completed=share, width=60)
-    trouble = progress.trouble
-    line = Text()
-    if trouble is not None:
-        line.append(f"Sự cố đang thử: {trouble.vi}", style="yellow")
-        line.append(f"  {trouble.en}", style="dim")
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=max(standing.enlisted, 1), completed=share, width=60))
+    parts: list[RenderableType] = [table, bar, *_parked(standing.parked)]
+    if progress.trouble is not None:
+        trouble = Text(f"Sự cố đang thử: {progress.trouble.vi}", style="yellow")
+        parts.append(trouble.append(f"  {progress.trouble.en}", style="dim"))
     title = f"Một ngày làm việc của tỉnh · {seconds:.0f} s"
-    return Panel(Group(table, bar, line), title=title, border_style="cyan")
+    return Panel(Group(*parts), title=title, border_style="cyan")
+
+
+def _parked(reasons: Mapping[str, int]) -> list[RenderableType]:
+    """Who waits for a person, and why."""
+    lines: list[RenderableType] = []
+    for reason, dossiers in sorted(reasons.items()):
+        vi, en = in_words(reason)
+        lines.append(Text.assemble((f"  {dossiers} × {vi}", "magenta"), (f"  {en}", "dim")))
+    return lines
 
 
 def line(progress: Progress, seconds: float) -> str:
@@ -56,13 +68,15 @@ def line(progress: Progress, seconds: float) -> str:
     )
 
 
-def verdict_panel(verdict: Verdict, figures: Mapping[str, object]) -> RenderableType:
+def verdict_panel(
+    verdict: Verdict, figures: Mapping[str, object], parked: Mapping[str, int]
+) -> RenderableType:
     """The verdict from the far sides' truth."""
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
     rows: tuple[tuple[object, str, str, bool], ...] = (
-        (figures["events"], "thay đổi của", "changes of", True),
+        (figures["events"], "thay đổi tại Một cửa", "changes at the one-stop system", True),
         (figures["dossiers"], "hồ sơ", "dossiers", True),
         (figures["effects"], "tác động trên Cổng", "effects at the portal", True),
         (verdict.missing, "thiếu", "missing", verdict.missing == 0),
@@ -93,8 +107,10 @@ def verdict_panel(verdict: Verdict, figures: Mapping[str, object]) -> Renderable
         else "[bold red]✘ Cổng Dịch vụ công không giữ đúng những gì đã xảy ra.[/bold red]  "
         "[dim]The portal does not hold what happened.[/dim]"
     )
-    findings = Text("\n".join(verdict.findings[:12]), style="red")
-    return Panel(Group(headline, "", table, findings), title="Kết luận từ dữ liệu của Cổng")
+    parts: list[RenderableType] = [headline, "", table, *_parked(parked)]
+    if verdict.findings:
+        parts.append(Text("\n".join(verdict.findings[:12]), style="red"))
+    return Panel(Group(*parts), title="Kết luận từ dữ liệu của Cổng")
 
 
 def further(console: Console, day: DemoDay, code: str | None) -> None:
@@ -102,7 +118,7 @@ def further(console: Console, day: DemoDay, code: str | None) -> None:
     console.print(
         "\n[bold]Xem tiếp[/bold] [dim]look further[/dim]\n"
         f"  source {day.folder}/env\n"
-        f"  thongsuot trace {code or '<mã hồ sơ>'}      "
+        f"  {shlex.quote(sys.argv[0])} trace {code or '<mã hồ sơ>'}      "
         "[dim]toàn bộ câu chuyện của một hồ sơ · the whole story of one dossier[/dim]\n"
         f"  curl http://127.0.0.1:{day.monitoring_port}/metrics\n"
         f"  curl {day.portal_control}/_truth/summary\n"

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import json
 import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import aiohttp
 
 from schemas.topics import TOPICS
 from streams.embedded_broker import EmbeddedBroker
@@ -27,72 +21,148 @@ from tests.bench.contenders import (
 )
 from tests.bench.load import PARTITIONS, environment
 from tests.bench.machine import cpu_seconds, resident_mb
+from tests.bench.portal import Portal, portal
 
+KINDS = {
+    "hub": HubContender,
+    "engine": EngineContender,
+    "zeep": LoopContender,
+    "lxml": LoopContender,
+}
 RATIOS = (("hub", "zeep"), ("hub", "lxml"), ("engine", "zeep"), ("hub", "engine"))
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One contender in one round. `cpu_s` of its own process, `portal_cpu_s` of the portal's."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`calls` of one contender in all rounds together; `memory` for the portal, `disk` for the ledgers."""
 
+    names: Sequence[str]
     calls: int
-    began_at: float  # Unix time
+    rounds: int
+    memory: Path
+    disk: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One contender in one round; its dossiers are numbered from `first` on. Unix time, seconds, MB."""
+
+    first: int
+    calls: int
+    began_at: float
     cpu_s: float
     portal_cpu_s: float
     resident_mb: float
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A contender's rounds; the first one warms up and is not among them."""
-
-    name: str
-    prefix: str
-    rounds: list[Measured] = field(default_factory=list)
+Say = Callable[[str], None]
 
 
-class Portal:
-    """The simulated portal's process: the same for all."""
+@dataclass(slots=True)
+class Contest:
+    """`play` it, then ask for the `result`."""
 
-    def __init__(self, pid: int, address: str, control: str) -> None:
-        self.pid = pid
-        self.address = address
-        self._control = control
+    options: Options
+    say: Say
+    measured: dict[str, list[Measured]] = field(default_factory=dict)
+    created_at: dict[str, dict[int, float]] = field(default_factory=dict)
 
-    async def summary(self) -> Mapping[str, Any]:
-        async with aiohttp.ClientSession() as http, http.get(f"{self._control}/_truth/summary") as r:
-            found: Mapping[str, Any] = await r.json()
-            return found
+    async def play(self) -> None:
+        """All rounds. Raises `BenchFailed` when a contender did not do exactly its calls."""
+        options = self.options
+        topics = {topic.name: PARTITIONS for topic in TOPICS}
+        async with AsyncExitStack() as opened:
+            broker = opened.enter_context(EmbeddedBroker(topics))
+            target = await opened.enter_async_context(portal(options.memory))
+            contenders: dict[str, Contender] = {}
+            for name in options.names:
+                variables = environment(name, options.disk, target.address, broker.bootstrap)
+                contenders[name] = KINDS[name](name, options.disk, variables)
+                opened.push_async_callback(contenders[name].stop)
+                await contenders[name].start()
+            size = options.calls // options.rounds
+            # The first round warms up: connections, caches, and the hub's way to its partitions.
+            for number in range(options.rounds + 1):
+                for name, contender in contenders.items():
+                    done = await _round(contender, target, number * size, size)
+                    if number:
+                        self.measured.setdefault(name, []).append(done)
+                        self.say(f"round {number}  {name:7} {done.cpu_s / size * 1e6:6.0f} µs CPU")
+            await self._look_at_truth(target, (options.rounds + 1) * size)
 
-    async def dossiers(self) -> Sequence[Mapping[str, Any]]:
-        """Everything it holds, by code."""
-        held: list[Mapping[str, Any]] = []
-        after: str | None = ""
-        async with aiohttp.ClientSession() as http:
-            while after is not None:
-                query = {"after": after, "limit": "1000"}
-                async with http.get(f"{self._control}/_truth/dossiers", params=query) as answer:
-                    page = await answer.json()
-                held += page["dossiers"]
-                after = page["next"]
-        return held
+    async def _look_at_truth(self, target: Portal, each: int) -> None:
+        """Every dossier created once, by one call, with one content but for its code."""
+        contents = set()
+        for dossier in await target.dossiers():
+            name, number = dossier["code"].split("-")[1:]
+            self.created_at.setdefault(name.lower(), {})[int(number)] = dossier["created_at"]
+            contents.add(repr({**dossier["fields"], "MaHoSo": None}))
+        summary = await target.summary()
+        expected = each * len(self.options.names)
+        said = {
+            "dossiers of each": sorted({len(found) for found in self.created_at.values()}),
+            "creations": summary["creations"],
+            "write calls": sum(summary["calls"].get(k, 0) for k in ("create", "update", "steps")),
+            "contents": len(contents),
+        }
+        wanted = {
+            "dossiers of each": [each],
+            "creations": expected,
+            "write calls": expected,
+            "contents": 1,
+        }
+        if said != wanted:
+            raise BenchFailed(f"the portal's truth is {said}, expected {wanted}")
+
+    # --- what came out -----------------------------------------------------------------------------
+
+    def result(self) -> dict[str, Any]:
+        """Per contender the medians of its rounds, and the ratios of CPU per delivery."""
+        return {
+            "calls": self.options.calls,
+            "rounds": self.options.rounds,
+            "contenders": {name: self._figures(name) for name in self.options.names},
+            "cpu_ratios": {
+                f"{one}/{other}": self._ratio(one, other)
+                for one, other in RATIOS
+                if one in self.measured and other in self.measured
+            },
+        }
+
+    def _figures(self, name: str) -> Mapping[str, Any]:
+        rounds = self.measured[name]
+        median = statistics.median
+        return {
+            "deliveries_per_s": round(median(self._rate(name, r) for r in rounds), 1),
+            "cpu_us_per_delivery": round(median(r.cpu_s / r.calls * 1e6 for r in rounds), 1),
+            "cpu_us_of_each_round": [round(r.cpu_s / r.calls * 1e6, 1) for r in rounds],
+            "portal_cpu_us_per_delivery": round(
+                median(r.portal_cpu_s / r.calls * 1e6 for r in rounds), 1
+            ),
+            "rss_mb": round(max(r.resident_mb for r in rounds), 1),
+        }
+
+    def _rate(self, name: str, one: Measured) -> float:
+        created = self.created_at[name]
+        last = max(created[number] for number in range(one.first, one.first + one.calls))
+        return one.calls / (last - one.began_at)
+
+    def _ratio(self, one: str, other: str) -> float:
+        # Round by round: what else the machine did at that time then falls out of the ratio.
+        pairs = zip(self.measured[one], self.measured[other], strict=True)
+        return round(statistics.median(a.cpu_s / b.cpu_s for a, b in pairs), 2)
 
 
-@asynccontextmanager
-async def portal(folder: Path) -> AsyncIterator[Portal]:
-    """A simulated portal whose truth lies in `folder`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "connectors.national_portal.simulator"),
-        *("--db", str(folder / "portal.db"), "--session-seconds", "86400"),
-        stdout=asyncio.subprocess.PIPE,
+async def _round(contender: Contender, target: Portal, first: int, calls: int) -> Measured:
+    await contender.prepare(first, calls)
+    cpu, portal_cpu = cpu_seconds(contender.pid), cpu_seconds(target.pid)
+    began_at = time.time()
+    await contender.deliver()
+    return Measured(
+        first=first,
+        calls=calls,
+        began_at=began_at,
+        cpu_s=cpu_seconds(contender.pid) - cpu,
+        portal_cpu_s=cpu_seconds(target.pid) - portal_cpu,
+        resident_mb=resident_mb(contender.pid),
     )
-    try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 60)
-        if not line:
-            raise BenchFailed("the simulated portal did not start")
-        ready = json.loads(line)
-        yield Portal(ready["pid"], ready["url"], ready["control_url"])
-    finally:
-        process.terminate()
-        await process.wait()

@@ -21,7 +21,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.one_stop.simulator.journal import Journal
+from connectors.one_stop.simulator.journal import Journal, Owed
 from schemas.topics import TOPICS
 from streams.demo.day import DayOptions, DemoDay
 from streams.demo.verdict import Verdict
@@ -53,7 +53,11 @@ class Message:
 
 @dataclass(frozen=True)
 class PlayedDay:
-    """A day that is over. `ledger_files`: the ledger's files byte for byte, taken while it was in use."""
+    """A day that is over.
+
+    `dossier`: the one that is followed, `traced`: what `thongsuot trace` says of it; `ledger_files`: the
+    ledger's files byte for byte, taken while it was in use.
+    """
 
     folder: Path
     options: DayOptions
@@ -64,7 +68,7 @@ class PlayedDay:
     watermarks: Mapping[tuple[str, int], int]
     metrics: str
     ready: Mapping[str, Any]
-    code: str
+    dossier: int
     traced: Mapping[str, str]
     ledger_files: Mapping[str, bytes]
 
@@ -90,8 +94,7 @@ async def play(folder: Path, options: DayOptions) -> PlayedDay:
         await _published(day)
         verdict = await day.verdict()
         figures = await day.figures(verdict)
-        code = day.a_code()
-        assert code is not None
+        dossier, code = _a_long_story(day.journal)
         return PlayedDay(
             folder=folder,
             options=options,
@@ -104,7 +107,7 @@ async def play(folder: Path, options: DayOptions) -> PlayedDay:
             ),
             metrics=await asyncio.to_thread(_get, day.monitoring_port, "/metrics"),
             ready=json.loads(await asyncio.to_thread(_get, day.monitoring_port, "/ready")),
-            code=code,
+            dossier=dossier,
             traced=await asyncio.to_thread(_traced, folder, code),
             ledger_files={
                 path.name: path.read_bytes() for path in sorted(folder.glob("ledger.db*"))
@@ -135,6 +138,18 @@ def command(
         timeout=timeout,
         check=False,
     )
+
+
+def _a_long_story(journal: Journal) -> tuple[int, str]:
+    """The dossier with the most steps among those of which everything must arrive, and its number."""
+    finals = journal.states()
+    whole = {
+        dossier: steps
+        for dossier, steps in journal.steps().items()
+        if finals[dossier].owed is Owed.MUST and all(s.owed is Owed.MUST for s in steps)
+    }
+    dossier = max(whole, key=lambda one: (len(whole[one]), one))
+    return dossier, finals[dossier].state.code
 
 
 async def _published(day: DemoDay) -> None:
@@ -203,3 +218,17 @@ def _traced(folder: Path, code: str) -> dict[str, str]:
         assert ended.returncode == 0, ended.stderr
         told[name] = ended.stdout
     return told
+
+
+@dataclass(frozen=True)
+class Commanded:
+    """A day played by `thongsuot demo --exit --json`."""
+
+    folder: Path
+    ended: subprocess.CompletedProcess[str]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The JSON object of the last line."""
+        figures: dict[str, Any] = json.loads(self.ended.stdout.splitlines()[-1])
+        return figures

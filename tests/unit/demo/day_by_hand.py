@@ -1,4 +1,4 @@
-"""A day of nine dossiers written by hand: its journal, and a portal that holds what it should.
+"""A day of ten dossiers written by hand: its journal, and a portal that holds what it should.
 
 One wart each, and one plain dossier. Tests take the portal's truth and spoil it.
 """
@@ -19,7 +19,7 @@ from connectors.one_stop.simulator.journal import (
 )
 from streams.demo.verdict import Expectation
 
-PLAIN, UNMAPPED, RIVAL, SECOND, UNDONE, EDITED, DELETED, COPY, TOO_LONG = range(1, 10)
+PLAIN, UNMAPPED, RIVAL, SECOND, UNDONE, EDITED, DELETED, COPY, TOO_LONG, STUCK = range(1, 11)
 CODES = {
     PLAIN: "H12.01-261123-0001",
     UNMAPPED: "H12.01-261123-0002",
@@ -30,6 +30,7 @@ CODES = {
     DELETED: "H12.01-261123-0007",
     COPY: "H12.01-261123-0008",
     TOO_LONG: "H12.01-261123-0009",
+    STUCK: "H12.01-261123-0010",
 }
 OFFICER = "Ngô Minh Hùng"
 OLD_TEXT, NEW_TEXT = "Chuyển phòng chuyên môn", "Chuyển phòng chuyên môn, đã sửa"
@@ -122,6 +123,16 @@ ENTRIES = [
         dossier=TOO_LONG, write=Write.ACTION, action=91, step=step(1, "2"), held_step=True,
         state=state(TOO_LONG, "2", held="field_too_long"), parks="field_too_long",
     ),
+    Entry(
+        dossier=STUCK, write=Write.ACTION, action=101, step=step(1, "2"), state=state(STUCK, "2")
+    ),
+    Entry(
+        dossier=STUCK, write=Write.ACTION, action=102, step=step(2, "4"), state=state(STUCK, "4")
+    ),
+    Entry(
+        dossier=STUCK, write=Write.ACTION, action=103, step=step(3, None), held_step=True,
+        state=state(STUCK, None, held="unmapped"), parks="unmapped",
+    ),
 ]  # fmt: skip
 
 
@@ -205,6 +216,7 @@ def good_truth() -> Truth:
         CODES[UNDONE]: holds([state(UNDONE, "2")], [step(1, "2")]),
         CODES[EDITED]: holds([state(EDITED, "2")], [step(1, "2", OLD_TEXT)]),
         CODES[DELETED]: holds([state(DELETED, "2")], [step(1, "2")]),
+        CODES[STUCK]: holds([state(STUCK, "2"), state(STUCK, "4")], [step(1, "2"), step(2, "4")]),
     }
 
 
@@ -214,4 +226,5 @@ def good_parked() -> Parked:
         SECOND: frozenset({"code_conflict"}),
         DELETED: frozenset({"deleted_at_source"}),
         TOO_LONG: frozenset({"field_too_long"}),
+        STUCK: frozenset({"unmapped"}),
     }

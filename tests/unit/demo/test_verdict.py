@@ -24,6 +24,7 @@ from tests.unit.demo.day_by_hand import (
     RETURNED,
     RIVAL,
     SECOND,
+    STUCK,
     TOO_LONG,
     UNDONE,
     UNMAPPED,
@@ -73,8 +74,8 @@ def test_the_day_as_it_should_be_is_clean(expected: Expectation) -> None:
     assert wrongs(verdict) == {}
     assert verdict.clean
     assert verdict.findings == []
-    assert (verdict.parked, verdict.parked_expected) == (4, 4)
-    assert verdict.effects == 17, "8 steps, 6 creations and 3 changes"
+    assert (verdict.parked, verdict.parked_expected) == (5, 5)
+    assert verdict.effects == 21, "10 steps, 7 creations and 4 changes"
 
 
 # --- what is wrong ----------------------------------------------------------------------------------
@@ -219,6 +220,15 @@ def step_before_the_parked_one_is_gone(truth: Truth, _: Parked) -> None:
     truth[CODES[UNMAPPED]]["steps"].clear()
 
 
+def a_gap_before_the_parked_state(truth: Truth, _: Parked) -> None:
+    del truth[CODES[STUCK]]["steps"][0]
+
+
+def parked_state_is_not_parked(truth: Truth, parked: Parked) -> None:
+    del truth[CODES[STUCK]]["steps"][1]
+    del parked[STUCK]
+
+
 def undone_step_twice(truth: Truth, _: Parked) -> None:
     truth[CODES[UNDONE]]["steps"] += [listed(step(2, "4"))] * 2
 
@@ -273,6 +283,11 @@ CASES = [
     Case("a state that should park", state_sent_that_should_be_parked, {"unexpected": 1}),
     Case("a step overtook a parked one", step_sent_that_lies_behind_a_parked_one, {"unexpected": 1}),
     Case("parking hides nothing before it", step_before_the_parked_one_is_gone, {"missing": 1}),
+    Case("a gap before a parked state", a_gap_before_the_parked_state, {"missing": 1}),
+    Case(
+        "no step is excused by a state that is not parked", parked_state_is_not_parked,
+        {"missing": 1, "expected_not_parked": 1},
+    ),
     Case("an undone step twice", undone_step_twice, {"duplicate_effects": 1}),
     Case("both texts of an edited step", both_texts_of_the_edited_step, {"duplicate_effects": 1}),
     Case("the undone state stayed", undone_state_is_the_final_one, {"stale": 1}),
@@ -315,6 +330,10 @@ def the_deleted_action_was_never_seen(_: Truth, parked: Parked) -> None:
     del parked[DELETED]
 
 
+def the_last_step_was_read_with_the_parked_state(truth: Truth, _: Parked) -> None:
+    truth[CODES[STUCK]] = holds([state(STUCK, "2")], [step(1, "2")])
+
+
 def a_state_was_skipped(truth: Truth, _: Parked) -> None:
     del truth[CODES[PLAIN]]["versions"][1]
 
@@ -326,6 +345,7 @@ def a_state_was_skipped(truth: Truth, _: Parked) -> None:
         the_undone_step_was_seen,
         the_edited_text_came,
         the_deleted_action_was_never_seen,
+        the_last_step_was_read_with_the_parked_state,
         a_state_was_skipped,
     ],
 )
@@ -345,7 +365,7 @@ def test_a_portal_born_dossier_is_there_before_us(expected: Expectation) -> None
 
     verdict = judged(expected, born)
     assert verdict.clean, verdict.findings
-    assert verdict.effects == 15, "births are nobody's effect"
+    assert verdict.effects == 19, "births are nobody's effect"
 
 
 # --- the portal's own troubles ----------------------------------------------------------------------
@@ -375,8 +395,8 @@ def test_only_a_trouble_of_the_portal_excuses_a_parked_row(
 
     verdict = judged(expected, park, struck=Struck.by([call], lists_steps=lists_steps))
     assert verdict.clean is excused
-    assert verdict.parked == 5
-    assert verdict.parked_expected == (5 if excused else 4)
+    assert verdict.parked == 6
+    assert verdict.parked_expected == (6 if excused else 5)
 
 
 def test_latency_is_from_the_commit_to_the_effect(expected: Expectation) -> None:
