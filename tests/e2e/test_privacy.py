@@ -5,6 +5,7 @@ They are where they belong, in the one-stop system and at the portal: the same s
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
 from contextlib import closing
@@ -48,12 +49,10 @@ def test_the_search_finds_every_form(field: str) -> None:
     search = Search(told([SOMEBODY]))
     for form, raw in forms(SOMEBODY[field]).items():
         found = search.hits([("somewhere", b"\x00{" + raw + b"}\xff")])
-        assert [(hit.place, hit.field) for hit in found] == [("somewhere", field)], form
+        assert {(hit.place, hit.field) for hit in found} == {("somewhere", field)}, form
 
 
 def test_the_search_finds_a_name_in_base64_wherever_it_stands() -> None:
-    import base64
-
     search = Search(told([SOMEBODY]))
     for before in range(6):
         text = "x" * before + SOMEBODY["name"] + " và vợ"
