@@ -90,6 +90,14 @@ def fail(text: str) -> typer.Exit:
 # --- seeing it run ----------------------------------------------------------------------------------
 
 
+class Profile(StrEnum):
+    """How much the demo's portal tells when it is asked about a dossier."""
+
+    EXISTENCE = "existence"
+    STATE = "state"
+    STEPS = "steps"
+
+
 @app.command()
 def demo(
     dossiers: Annotated[int, typer.Option(min=20, help="Số hồ sơ · dossiers")] = 950,
@@ -98,8 +106,8 @@ def demo(
         int, typer.Option(help="Hạt giống · the same seed plays the same day")
     ] = 20261123,
     profile: Annotated[
-        str, typer.Option(help="Cổng trả lời được gì · existence, state or steps")
-    ] = "steps",
+        Profile, typer.Option(help="Cổng trả lời được gì · what the portal can be asked")
+    ] = Profile.STEPS,
     troubles: Annotated[bool, typer.Option(help="Bật sự cố · switch troubles on")] = True,
     exit_: Annotated[
         bool, typer.Option("--exit", help="Không chờ Ctrl-C · do not stay up")
@@ -111,10 +119,15 @@ def demo(
 ) -> None:
     """Một ngày làm việc của tỉnh, và kết luận từ dữ liệu của Cổng · a province's working day, judged."""
     from streams.demo.command import run
-    from streams.demo.day import DayOptions
+    from streams.demo.day import TWO_PROCESSES, DayOptions
 
     options = DayOptions(
-        dossiers=dossiers, seconds=seconds, seed=seed, profile=profile, troubles=troubles
+        dossiers=dossiers,
+        seconds=seconds,
+        seed=seed,
+        profile=profile,
+        troubles=troubles,
+        workers=TWO_PROCESSES,
     )
     stay = sys.stdout.isatty() and not exit_
     status = asyncio.run(run(options, stay=stay, as_json=as_json, folder=folder))
@@ -128,7 +141,8 @@ class System(StrEnum):
     PORTAL = "portal"
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+# What follows the system's name is the simulator's, --help too.
+@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
 def simulate(system: System, context: typer.Context) -> None:
     """Chạy hệ thống mô phỏng · run a simulator; its own options follow, --help lists them."""
     module = {

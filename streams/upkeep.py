@@ -33,6 +33,7 @@ class Upkeep:
         self._wall = wall
         self._every = every
         self._codes = Codes()
+        self._version: int | None = None
         self._reissue = False
         self._keys_at = 0.0
         self._stop = asyncio.Event()
@@ -52,9 +53,9 @@ class Upkeep:
         """
         version, rows = await self._ledger.mapping_rows()
         again, self._reissue = self._reissue, False
-        if version != self._codes.version:
-            self._reissue = self._codes.version != 0
-            self._codes = Codes(rows, version)
+        if version != self._version:
+            self._reissue = self._version is not None
+            self._version, self._codes = version, Codes(rows, version)
         if again or self._reissue:
             await self._ledger.put_mappings(())
 

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import shlex
-import signal
 import socket
 import sys
 import time
@@ -47,6 +46,8 @@ class DayOptions:
     seed: int = 20261123
     profile: str = "steps"
     troubles: bool = True
+    workers: tuple[tuple[str, ...], ...] = ((),)
+    """The hub's processes: of each the parts that it runs, none named for all of them."""
 
 
 @dataclass(slots=True)
@@ -56,13 +57,13 @@ class Progress:
     written: int = 0
     standing: Standing = field(default_factory=Standing)
     trouble: Planned | None = None
-    rss_max_mb: float = 0.0
-    cpu_s: float = 0.0  # of the hub's process since its last start
+    rss_max_mb: float = 0.0  # of the largest process of the hub
+    cpu_s: float = 0.0  # of the hub's processes since their last start
     restarts: int = 0
 
 
 class DemoFailed(RuntimeError):
-    """A part of the demo ended too soon; the text says which and where its log is."""
+    """A part of the demo ended too soon; the text says which, and what it said last."""
 
 
 class DemoDay:
@@ -77,7 +78,7 @@ class DemoDay:
         self.monitoring_port = _free_port()
         self._stack = AsyncExitStack()
         self._broker = EmbeddedBroker({topic.name: PARTITIONS for topic in TOPICS})
-        self._worker: asyncio.subprocess.Process | None = None
+        self._workers: list[asyncio.subprocess.Process] = []
         self._one_stop: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self._environment: dict[str, str] = {}
@@ -166,7 +167,7 @@ class DemoDay:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         if not line:
-            raise DemoFailed(f"{module} did not start; see {log.name}")
+            raise DemoFailed(f"{module} did not start: {_last_line(Path(log.name))}")
         return process, json.loads(line)
 
     async def _tell_portal_born(self) -> None:
@@ -189,12 +190,13 @@ class DemoDay:
             "KAFKA__EMBEDDED": "true",
             "KAFKA__PARTITIONS": str(PARTITIONS),
             "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
+            "KAFKA__BATCH_WAIT_SECONDS": "0.25",
             "LEDGER_URL": self.ledger_url,
             "MASTER_KEY": new_key(),
             "HASH_KEY": new_key(),
             "ONE_STOP__URL": f"sqlite:///{self.folder / 'onestop.db'}",
-            "ONE_STOP__ACTIONS_POLL_SECONDS": "0.3",
-            "ONE_STOP__CHANGES_POLL_SECONDS": "0.7",
+            "ONE_STOP__ACTIONS_POLL_SECONDS": "0.5",
+            "ONE_STOP__CHANGES_POLL_SECONDS": "2",
             "ONE_STOP__SWEEP_INTERVAL_SECONDS": "20",
             "NATIONAL_PORTAL__ADDRESS": portal_url,
             "NATIONAL_PORTAL__USERNAME": "thongsuot",
@@ -237,22 +239,29 @@ class DemoDay:
         return longest[0].code if longest else None
 
     async def start_worker(self) -> None:
-        """Start the hub."""
-        log = self.worker_log.open("ab")
-        self._worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli", "worker"),
-            env=self._environment,
-            stdout=log,
-            stderr=log,
-        )
-        log.close()
-        self._stack.push_async_callback(_end, self._worker)
+        """Start the hub: one worker, or one for each of `options.workers`."""
+        for only in self.options.workers:
+            environment = self._environment
+            if self._workers and self._workers[0].returncode is None:
+                environment = environment | {PREFIX + "MONITORING__PORT": "0"}
+            log = self.worker_log.open("ab")
+            worker = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams.cli", "worker"),
+                *(word for part in only for word in ("--only", part)),
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+            log.close()
+            self._stack.push_async_callback(_end, worker)
+            self._workers.append(worker)
 
     async def kill_worker(self) -> None:
         """SIGKILL, as a power cut would."""
-        assert self._worker is not None
-        self._worker.kill()
-        await self._worker.wait()
+        for worker in self._workers:
+            worker.kill()
+            await worker.wait()
+        self._workers.clear()
         self.progress.restarts += 1
 
     # --- the day -------------------------------------------------------------------------------
@@ -286,16 +295,18 @@ class DemoDay:
 
     async def _look(self) -> Progress:
         await asyncio.sleep(0.5)
-        worker = self._worker
-        assert worker is not None
-        if worker.returncode is not None and worker.returncode != -signal.SIGKILL:
-            raise DemoFailed(f"the hub ended with {worker.returncode}; see {self.worker_log}")
-        if worker.returncode is None:
+        cpu = 0.0
+        for worker in self._workers:
+            if worker.returncode is not None:
+                raise DemoFailed(
+                    f"the hub ended with {worker.returncode}: {_last_line(self.worker_log)}"
+                )
             process = psutil.Process(worker.pid)
-            rss = process.memory_info().rss / 1_000_000
             used = process.cpu_times()
-            self.progress.cpu_s = round(used.user + used.system, 1)
-            self.progress.rss_max_mb = max(self.progress.rss_max_mb, round(rss, 1))
+            cpu += used.user + used.system
+            rss = round(process.memory_info().rss / 1_000_000, 1)
+            self.progress.rss_max_mb = max(self.progress.rss_max_mb, rss)
+        self.progress.cpu_s = round(cpu, 1)
         self.progress.written = await asyncio.to_thread(self.journal.written)
         self.progress.standing = await asyncio.to_thread(self._hub.standing)
         return self.progress
@@ -388,6 +399,12 @@ class DemoDay:
         return found
 
 
+def _last_line(log: Path) -> str:
+    """What a process said last; its log may be gone when somebody reads the message."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), f"{log} is empty")
+
+
 def _ours(variable: str) -> bool:
     return variable.startswith(PREFIX)
 
@@ -409,3 +426,7 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+TWO_PROCESSES = (("deliver",), ("capture", "intake"))
+"""How a hub uses two cores: what reads the source beside what speaks to the target."""

@@ -65,6 +65,17 @@ async def test_a_new_row_is_seen_and_frees_what_was_parked_meanwhile() -> None:
     assert mappings.freed == 2
 
 
+async def test_the_first_rows_of_an_empty_ledger_free_what_was_parked_without_them() -> None:
+    """Another process imports the mappings while this one already looks codes up in none."""
+    mappings = Mappings()
+    keep = await upkeep(mappings, MemoryKeyStore())
+    await keep.read_codes()
+    mappings.enter("H12")
+    await keep.read_codes()
+
+    assert mappings.freed == 1
+
+
 async def test_the_key_of_the_next_month_is_there_before_it_is_used() -> None:
     store = MemoryKeyStore()
     keep = await upkeep(Mappings(), store)
