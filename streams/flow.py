@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -355,7 +356,7 @@ class Flow:
         except FlowBroken as broken:
             self._broken = broken
         except Exception as error:  # a mistake of ours must not lose a batch
-            self._halt(Halt("unclassified_error", f"{type(error).__name__} in flow {self.name}"))
+            self._halt(Halt("unclassified_error", f"{type(error).__name__} at {_place(error)}"))
         await (
             asyncio.Event().wait()
         )  # until the app is stopped: a return would fetch the next batch
@@ -406,3 +407,9 @@ def _received(message: Any) -> Received:
 def _mark(events: Sequence[Any], *, acknowledged: bool) -> None:
     for event in events:
         event.message.acked = acknowledged
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of code, for whoever is paged. The text of the error may hold content."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"

@@ -12,6 +12,7 @@ from connectors.protocols import SourceError, SourceMisconfigured, SourceUnavail
 _RIGHTS = "grant SELECT on the tables named in connectors/one_stop/README.md to the hub's account"
 _ACCOUNT = "set THONGSUOT_ONE_STOP__URL and THONGSUOT_ONE_STOP__PASSWORD to a valid account"
 _SCHEMA = "the tables of OpenCPS v2 are expected; check the URL's database and `thongsuot check`"
+_FILE = "set THONGSUOT_ONE_STOP__URL to the path of the one-stop database"
 
 # MySQL and MariaDB error numbers, PostgreSQL SQLSTATEs, and words of SQLite and of PostgreSQL's
 # connection errors (which carry no SQLSTATE) -> (what is wrong, remedy).
@@ -40,8 +41,8 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ('" does not exist', "the user or database does not exist", _SCHEMA),
     ("no such table", "a table is missing", _SCHEMA),
     ("no such column", "a column is missing", _SCHEMA),
-    ("unable to open database file", "the database file cannot be opened", _SCHEMA),
-    ("file is not a database", "the file is no SQLite database", _SCHEMA),
+    ("unable to open database file", "the database file cannot be opened", _FILE),
+    ("file is not a database", "the file is no SQLite database", _FILE),
 )
 
 

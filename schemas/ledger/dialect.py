@@ -132,7 +132,10 @@ def make_engine(url: str) -> Engine:
             },
         )
     engine = create_engine(
-        target, **common, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        target,
+        **common,
+        paramstyle="named",  # as psycopg's: rows are dicts on both databases
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _open_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

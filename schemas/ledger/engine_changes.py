@@ -31,6 +31,7 @@ from schemas.ledger.fences import holding
 from schemas.ledger.model import Applied, AttemptOutcome, Change, DeliveryState, Verdict
 from schemas.ledger.tables import OPEN_DELIVERY, attempts, claims, content, deliveries
 from schemas.ledger.tables import dossier_target as dt
+from schemas.ledger.written import Written
 
 ENDS = frozenset({DeliveryState.DELIVERED, DeliveryState.SUPERSEDED, DeliveryState.DISCARDED})
 
@@ -71,7 +72,7 @@ def _waves(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[list[
     return waves
 
 
-_OUTCOME = (
+_OUTCOME = Written(
     update(attempts)
     # The first word stands: only its maker knew, and a later look-up says it by closing the attempt.
     .where(attempts.c.attempt_id == bindparam("b_id"), attempts.c.outcome.is_(None))
@@ -85,12 +86,15 @@ _OUTCOME = (
 )
 
 
+_CONTENT = Written(lambda connection: insert_or_skip(connection, content, ["attempt_id"]))
+
+
 def _append_outcomes(connection: Connection, outcomes: list[AttemptOutcome], at: float) -> None:
     if not outcomes:
         return
     moment = to_moment(at)
-    connection.execute(
-        _OUTCOME,
+    _OUTCOME.run(
+        connection,
         [
             {
                 "b_id": o.attempt_id,
@@ -109,7 +113,10 @@ def _append_outcomes(connection: Connection, outcomes: list[AttemptOutcome], at:
         if o.request is not None or o.answer is not None
     ]
     if bodies:
-        connection.execute(insert_or_skip(connection, content, ["attempt_id"]), bodies)
+        _CONTENT.run(connection, bodies)
+
+
+_CLAIM = Written(lambda connection: insert_or_skip(connection, claims, ["target", "code"]))
 
 
 def _claim(connection: Connection, changes: list[Change]) -> dict[tuple[str, str], str]:
@@ -118,8 +125,8 @@ def _claim(connection: Connection, changes: list[Change]) -> dict[tuple[str, str
     if not wanted:
         return {}
     wanted.sort(key=lambda c: (c.target, c.claim or ""))
-    connection.execute(
-        insert_or_skip(connection, claims, ["target", "code"]),
+    _CLAIM.run(
+        connection,
         [{"target": c.target, "code": c.claim, "dossier_id": c.dossier_id} for c in wanted],
     )
     rows = connection.execute(
@@ -130,7 +137,31 @@ def _claim(connection: Connection, changes: list[Change]) -> dict[tuple[str, str
     return {(row.target, row.code): row.dossier_id for row in rows}
 
 
-_SEND = (
+_INTENT = Written(
+    # The answer to a COMMIT can be lost and the group repeated: the intent is then the same one, begun
+    # now, for nothing was written to the wire in between.
+    lambda connection: insert_or_update(
+        connection,
+        attempts,
+        ["attempt_id"],
+        {"started_at": "started_at"},
+        where=and_(attempts.c.outcome.is_(None), attempts.c.closed_at.is_(None)),
+    ),
+    columns=(
+        "attempt_id",
+        "dossier_id",
+        "target",
+        "kind",
+        "delivery_ids",
+        "version",
+        "content_hash",
+        "proved_absent",
+        "epoch",
+        "started_at",
+    ),
+)
+
+_SEND = Written(
     update(deliveries)
     .where(
         deliveries.c.delivery_id == bindparam("b_id"),
@@ -147,7 +178,7 @@ _SEND = (
     )
 )
 
-_CLOSE = (
+_CLOSE = Written(
     update(attempts)
     .where(
         attempts.c.attempt_id == bindparam("b_id"),
@@ -167,7 +198,7 @@ def _given(name: str, column: ColumnElement[Any]) -> BindParameter[Any]:
 _d = deliveries.c
 _kept = bindparam("b_keep", type_=Boolean())
 
-_SETTLE = (
+_SETTLE = Written(
     update(deliveries)
     .where(
         _d.delivery_id == bindparam("b_id"),
@@ -191,7 +222,7 @@ _SETTLE = (
 
 _released = _given("b_release", dt.c.work_seq) == dt.c.work_seq
 
-_DOSSIER = (
+_DOSSIER = Written(
     update(dt)
     .where(dt.c.target == bindparam("b_target"), dt.c.dossier_id == bindparam("b_dossier"))
     .values(
@@ -247,28 +278,17 @@ def _write(connection: Connection, changes: list[Change], at: float) -> None:
         if c.patch is not None or c.claim is not None or c.release_seq is not None:
             dossiers.append(_dossier_row(c, key))
     if intents:
-        # The answer to a COMMIT can be lost and the group repeated: the intent is then the same one,
-        # begun now, for nothing was written to the wire in between.
         intents.sort(key=lambda row: row["attempt_id"])
-        connection.execute(
-            insert_or_update(
-                connection,
-                attempts,
-                ["attempt_id"],
-                {"started_at": "started_at"},
-                where=and_(attempts.c.outcome.is_(None), attempts.c.closed_at.is_(None)),
-            ),
-            intents,
-        )
+        _INTENT.run(connection, intents)
     if closing:
-        connection.execute(_CLOSE, sorted(closing, key=lambda row: row["b_id"]))
+        _CLOSE.run(connection, sorted(closing, key=lambda row: row["b_id"]))
     if sending:
-        connection.execute(_SEND, sorted(sending, key=lambda row: row["b_id"]))
+        _SEND.run(connection, sorted(sending, key=lambda row: row["b_id"]))
     if settling:
-        connection.execute(_SETTLE, sorted(settling, key=lambda row: row["b_id"]))
+        _SETTLE.run(connection, sorted(settling, key=lambda row: row["b_id"]))
     if dossiers:
         dossiers.sort(key=lambda row: (row["b_target"], row["b_dossier"]))
-        connection.execute(_DOSSIER, dossiers)
+        _DOSSIER.run(connection, dossiers)
 
 
 def _settled_rows(change: Change, key: dict[str, Any], at: float) -> list[dict[str, Any]]:

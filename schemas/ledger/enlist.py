@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, true, update
+from sqlalchemy import Connection, Insert, Table, bindparam, insert, select, true, update
 
 from schemas.ledger.dialect import clock, insert_or_skip, insert_or_update, to_moment
 from schemas.ledger.fences import positions_held
@@ -31,6 +31,7 @@ from schemas.ledger.tables import (
     timeline,
 )
 from schemas.ledger.work import chunks
+from schemas.ledger.written import Written
 from schemas.records import DeadLetter
 
 
@@ -100,6 +101,17 @@ def _standing(
     return stands
 
 
+_AHEAD = Written(
+    update(positions)
+    .where(
+        positions.c.flow == bindparam("b_flow"),
+        positions.c.topic == bindparam("b_topic"),
+        positions.c.partition == bindparam("b_partition"),
+    )
+    .values(next_offset=bindparam("b_next"))
+)
+
+
 def _move(
     connection: Connection,
     fences: Mapping[int, Fence],
@@ -113,16 +125,7 @@ def _move(
         for f in (fences[partition],)
     ]
     if ahead:
-        connection.execute(
-            update(positions)
-            .where(
-                positions.c.flow == bindparam("b_flow"),
-                positions.c.topic == bindparam("b_topic"),
-                positions.c.partition == bindparam("b_partition"),
-            )
-            .values(next_offset=bindparam("b_next")),
-            ahead,
-        )
+        _AHEAD.run(connection, ahead)
 
 
 def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlistment]:
@@ -140,49 +143,16 @@ def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlist
     return [item for event_id, item in first.items() if event_id not in known]
 
 
-def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -> None:
-    connection.execute(insert(events), [_event_row(item, now) for item in batch])
-    connection.execute(insert(timeline), [_timeline_row(item) for item in batch])
-    projected = _project(connection, batch)
-    aliases = {
-        (item.event.dossier_id, alias.kind, alias.value)
-        for item in batch
-        for alias in item.event.aliases
-        if alias.value
-    }
-    if aliases:
-        connection.execute(
-            insert_or_skip(connection, dossier_aliases, ["dossier_id", "kind", "value"]),
-            [{"dossier_id": d, "kind": k, "value": v} for d, k, v in sorted(aliases)],
-        )
-    owed = [_delivery_row(item, i, now) for item in batch for i in range(len(item.dues))]
-    if owed:
-        connection.execute(insert(deliveries), owed)
-    work = _work_rows(batch, projected)
-    if work:
-        connection.execute(_raise_work(connection), work)
+def _all_but(table: Table, *names: str) -> list[str]:
+    return [column.name for column in table.c if column.name not in names]
 
 
-def _project(connection: Connection, batch: Sequence[Enlistment]) -> dict[str, dict[str, Any]]:
-    """Write the dossiers' newest clear state; returns every row touched, by dossier."""
-    ids = sorted({item.event.dossier_id for item in batch})
-    old: dict[str, dict[str, Any]] = {}
-    for some in chunks(ids):
-        for row in connection.execute(select(dossiers).where(dossiers.c.dossier_id.in_(some))):
-            old[row.dossier_id] = dict(row._mapping)
-    rows = dossier_rows(old, batch)
-    connection.execute(
-        insert_or_update(connection, dossiers, ["dossier_id"], _all_but(dossiers, "dossier_id")),
-        [rows[dossier_id] for dossier_id in ids],
-    )
-    return rows
+def _renewed(connection: Connection) -> Insert:
+    columns = {name: name for name in _all_but(dossiers, "dossier_id")}
+    return insert_or_update(connection, dossiers, ["dossier_id"], columns)
 
 
-def _all_but(table: Table, *keys: str) -> dict[str, str]:
-    return {column.name: column.name for column in table.c if column.name not in keys}
-
-
-def _raise_work(connection: Connection) -> Any:
+def _raised(connection: Connection) -> Insert:
     return insert_or_update(
         connection,
         dossier_target,
@@ -197,6 +167,55 @@ def _raise_work(connection: Connection) -> Any:
             "work_seq": dossier_target.c.work_seq + 1,
         },
     )
+
+
+_EVENT = Written(insert(events))
+_TIMELINE = Written(insert(timeline))
+_DOSSIER = Written(_renewed)
+_ALIAS = Written(
+    lambda connection: insert_or_skip(connection, dossier_aliases, ["dossier_id", "kind", "value"])
+)
+_DELIVERY = Written(
+    insert(deliveries),
+    columns=_all_but(deliveries, "delivery_id", "detail", "attempt_id", "receipt", "step_key"),
+)
+_WORK = Written(_raised, columns=_all_but(dossier_target, "delivered_hash", "claimed_code"))
+
+
+def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -> None:
+    _EVENT.run(connection, [_event_row(item, now) for item in batch])
+    _TIMELINE.run(connection, [_timeline_row(item) for item in batch])
+    projected = _project(connection, batch)
+    aliases = {
+        (item.event.dossier_id, alias.kind, alias.value)
+        for item in batch
+        for alias in item.event.aliases
+        if alias.value
+    }
+    if aliases:
+        _ALIAS.run(
+            connection,
+            [{"dossier_id": d, "kind": k, "value": v} for d, k, v in sorted(aliases)],
+        )
+    owed = [_delivery_row(item, i, now) for item in batch for i in range(len(item.dues))]
+    if owed:
+        _DELIVERY.run(connection, owed)
+    work = _work_rows(batch, projected)
+    if work:
+        _WORK.run(connection, work)
+
+
+def _project(connection: Connection, batch: Sequence[Enlistment]) -> dict[str, dict[str, Any]]:
+    """Write the dossiers' newest clear state; returns every row touched, by dossier."""
+    ids = sorted({item.event.dossier_id for item in batch})
+    old: dict[str, dict[str, Any]] = {}
+    for some in chunks(ids):
+        for row in connection.execute(select(dossiers).where(dossiers.c.dossier_id.in_(some))):
+            old[row.dossier_id] = dict(row._mapping)
+    rows = dossier_rows(old, batch)
+    # Copies: what is returned is still to be read.
+    _DOSSIER.run(connection, [dict(rows[dossier_id]) for dossier_id in ids])
+    return rows
 
 
 def _work_rows(

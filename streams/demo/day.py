@@ -32,7 +32,7 @@ from streams.demo.verdict import Expectation, Struck, Verdict, judge
 from streams.embedded_broker import EmbeddedBroker, lowest_watermarks
 from streams.settings import PREFIX
 
-QUIET_LOOKS = 12  # at half a second each: longer than a sweep of the source
+QUIET_LOOKS = 6  # at half a second each: longer than the slowest poll of the source
 
 PARTITIONS = 64  # the embedded broker drops silently beyond its limit per partition
 

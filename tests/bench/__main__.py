@@ -32,7 +32,7 @@ from tests.bench.contest import KINDS, Contest, Options
 from tests.bench.ledger_view import NotSettled
 from tests.bench.machine import facts, filesystem
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  # so that the portal's fsync is not what is measured
+_MEMORY = Path("/dev/shm")  # so that the portal's fsync is not what is measured
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+from connectors.national_portal.client import wsdl_path
+from connectors.national_portal.dialect import load_dialect
 from schemas.codec import Codec
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import LocalRegistry
 from schemas.topics import DOSSIER_EVENTS
 from streams.kafka_clients import aiokafka_connection
 from streams.producer import Outgoing, Producer
+from tests.bench.bare import Job
 from tests.bench.ledger_view import LedgerView
 from tests.bench.load import Load, settings_of
 
-NAMES = ("hub", "engine", "zeep", "lxml")
-
 _ROUND_SECONDS = 600.0
+_STOP_SECONDS = 30.0
 
 
 class BenchFailed(RuntimeError):
@@ -68,7 +73,7 @@ class _Process:
             return
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), 30)
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -78,35 +83,54 @@ class _Process:
             raise BenchFailed(f"{self.name} has ended; see {self.log}")
 
 
-class LoopContender(_Process):
-    """`tests.bench.loop`: a bare loop, or the engine without Kafka."""
-
-    async def start(self) -> None:
-        await self.spawn("tests.bench.loop", self.name)
-        await self._hear("open")
+class _Told(_Process):
+    """A process that obeys `tests.bench.obey`."""
 
     async def prepare(self, first: int, count: int) -> None:
-        await self._tell(f"prepare {first} {count}", "ready")
+        await self.tell(f"prepare {first} {count}", "ready")
 
     async def deliver(self) -> None:
-        await self._tell("run", "done")
+        await self.tell("run", "done")
 
-    async def _tell(self, line: str, answer: str) -> None:
+    async def stop(self) -> None:
+        # The end of its input is its end, in order.
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        await super().stop()
+
+    async def tell(self, line: str, answer: str) -> None:
+        """Raises `BenchFailed` when the answer is another one."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        await self._hear(answer)
-
-    async def _hear(self, answer: str) -> None:
-        assert self._process is not None
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), _ROUND_SECONDS)
-        if line.decode().strip() != answer:
+        self._process.stdin.write(f"{line}\n".encode())
+        said = await asyncio.wait_for(self._process.stdout.readline(), _ROUND_SECONDS)
+        if said.decode().strip() != answer:
             raise BenchFailed(f"{self.name} did not say {answer!r}; see {self.log}")
 
 
-class EngineContender(LoopContender):
-    """With a ledger: delivered is what the ledger says."""
+class BareContender(_Told):
+    """A bare loop: is told the portal's settings and the hub's own request, and no more."""
+
+    async def start(self) -> None:
+        load = await Load.of(self.name, self.settings)
+        portal = self.settings.national_portal
+        clear = {**portal.model_dump(mode="json"), "password": portal.password.get_secret_value()}
+        job = Job(
+            portal=clear,
+            wsdl=str(wsdl_path(portal, load_dialect(portal.dialect))),
+            in_flight=self.settings.engine.in_flight,
+            code=load.code_format,
+            body=load.request().body,
+        )
+        await self.spawn("tests.bench.bare", self.name)
+        await self.tell(json.dumps(asdict(job)), "open")
+
+
+class EngineContender(_Told):
+    """The engine and its ledger: what is delivered the ledger says."""
 
     def __init__(self, name: str, folder: Path, variables: Mapping[str, str]) -> None:
         super().__init__(name, folder, variables)
@@ -114,7 +138,8 @@ class EngineContender(LoopContender):
 
     async def start(self) -> None:
         await self.ledger.make()
-        await super().start()
+        await self.spawn("tests.bench.engine", self.name)
+        await self.tell("", "open")
 
     async def prepare(self, first: int, count: int) -> None:
         await super().prepare(first, count)

@@ -13,21 +13,21 @@ from typing import Any
 from schemas.topics import TOPICS
 from streams.embedded_broker import EmbeddedBroker
 from tests.bench.contenders import (
+    BareContender,
     BenchFailed,
     Contender,
     EngineContender,
     HubContender,
-    LoopContender,
 )
 from tests.bench.load import PARTITIONS, environment
 from tests.bench.machine import cpu_seconds, resident_mb
 from tests.bench.portal import Portal, portal
 
-KINDS = {
+KINDS: Mapping[str, Callable[[str, Path, Mapping[str, str]], Contender]] = {
     "hub": HubContender,
     "engine": EngineContender,
-    "zeep": LoopContender,
-    "lxml": LoopContender,
+    "zeep": BareContender,
+    "lxml": BareContender,
 }
 RATIOS = (("hub", "zeep"), ("hub", "lxml"), ("engine", "zeep"), ("hub", "engine"))
 

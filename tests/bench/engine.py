@@ -1,9 +1,15 @@
-"""The hub without Kafka: events go straight into the ledger, and the real engine delivers them."""
+"""The hub without Kafka: `python -m tests.bench.engine NAME`, obeying standard input (`tests.bench.obey`).
+
+Events go straight into the ledger, and the real engine delivers them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
+
+import uvloop
 
 from connectors.national_portal.sink import boot_seconds
 from monitoring.events import Events
@@ -20,6 +26,7 @@ from streams.engine.shell import Engine
 from streams.routing import dues
 from streams.settings import Settings
 from tests.bench.load import MAPPINGS, PARTITIONS, Load
+from tests.bench.obey import Lines, obey
 
 _TOPIC = DOSSIER_EVENTS.name
 
@@ -96,3 +103,17 @@ class EngineLoop:
             self._offsets[partition] += 1
         await self._ledger.enlist(self._fences, self._offsets, batch, before)
         self._engine.notify({item.event.dossier_id for item in batch})
+
+
+async def main(name: str) -> None:
+    """Until standard input ends. Settings come from the environment, as the hub's do."""
+    settings = Settings()  # type: ignore[call-arg] # the fields come from the environment
+    async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
+        load = await Load.of(name, settings, ledger)
+        lines = await Lines.of_standard_input()
+        await lines.next()  # the job, of which the settings say everything
+        await obey(EngineLoop(load, settings, ledger), lines)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))

@@ -104,9 +104,10 @@ class Load:
         )
         return cls(name, sealer, portal)
 
-    def code(self, number: int) -> str:
-        """The dossier's code at the portal."""
-        return f"000.00.04.H12-{self.name.upper()}-{number:06d}"
+    @property
+    def code_format(self) -> str:
+        """The dossier's code at the portal, to be formatted with its number."""
+        return f"000.00.04.H12-{self.name.upper()}-{{:06d}}"
 
     def event(self, number: int) -> DossierEvent:
         """A received dossier in process, with one supplement, fee, attachment and result."""
@@ -116,7 +117,7 @@ class Load:
             base,
             event_id=f"{dossier_id}-1",
             dossier_id=dossier_id,
-            dossier_code=self.code(number),
+            dossier_code=self.code_format.format(number),
             step=None,
             effective_at=base.effective_at + timedelta(seconds=number),
             sealed=seal_person(self.sealer, PERSON, dossier_id),

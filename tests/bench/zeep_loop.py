@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,9 @@ from lxml import etree
 from zeep.proxy import AsyncServiceProxy
 from zeep.transports import AsyncTransport
 
-from connectors.national_portal.client import wsdl_path
-from connectors.national_portal.dialect import load_dialect
-from connectors.national_portal.sink import boot_seconds
+from connectors.national_portal.config import NationalPortalSettings
 from connectors.national_portal.transport import Call, HttpTransport
-from streams.settings import Settings
-from tests.bench.bare import OPERATION, BareLoop, Header, NotCreated
-from tests.bench.load import Load
+from tests.bench.bare import OPERATION, BareLoop, Header, Job, NotCreated
 
 
 class _Transport(AsyncTransport):
@@ -46,39 +43,41 @@ class _Transport(AsyncTransport):
 class ZeepLoop(BareLoop):
     """One `AsyncServiceProxy` call for each dossier."""
 
-    def __init__(self, load: Load, settings: Settings) -> None:
-        super().__init__(load, settings)
-        self._http = HttpTransport(self.portal, boot_seconds)
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._http = HttpTransport(
+            NationalPortalSettings.model_validate(job.portal), time.monotonic
+        )
         self._header = Header(self.portal, OPERATION)
 
     async def open(self) -> None:
         await self._http.open()
         client = zeep.Client(  # type: ignore[no-untyped-call]  # zeep's
-            str(wsdl_path(self.portal, load_dialect(self.portal.dialect))),
+            self.job.wsdl,
             transport=_Transport(self._http),
             settings=zeep.Settings(strict=True, forbid_dtd=True, forbid_external=True),
         )
         binding = next(iter(client.wsdl.bindings.values()))
         self._proxy: Any = AsyncServiceProxy(  # type: ignore[no-untyped-call]  # zeep's
-            client, binding, address=str(self.portal.address)
+            client, binding, address=self.portal["address"]
         )
         answer = await self._proxy.login(
-            username=self.portal.username,
-            password=self.portal.password.get_secret_value(),
+            username=self.portal["username"],
+            password=self.portal["password"],
             _soapheaders=list(Header(self.portal, "login").fresh()),
         )
-        self._session = answer.body.session
+        self.session = answer.body.session
 
     async def close(self) -> None:
         await self._http.close()
 
     async def create(self, code: str) -> None:
         answer = await self._proxy.DongBoHoSoMC(
-            session=self._session,
-            madonvi=self.portal.agency_code,
+            session=self.session,
+            madonvi=self.portal["agency_code"],
             service=OPERATION,
             isUpdating="False",
-            data=[{**self.body, "MaHoSo": code}],
+            data=[{**self.job.body, "MaHoSo": code}],
             _soapheaders=list(self._header.fresh()),
         )
         if answer.body.error_code != "0":
