@@ -103,7 +103,9 @@ class Health:
             why = self._stuck(told, now)
             if why is not None:
                 dead.append(f"{name}: {why}")
-            parts[name] = {
+            parts[
+                str(name)
+            ] = {  # orjson takes no other keys, and an enumeration's words are others
                 "turned_seconds_ago": round(now - told.since, 1),
                 "moved_seconds_ago": round(now - told.moved, 1),
                 "lag": told.lag,

@@ -100,22 +100,41 @@ class Capture:
         self._wake.set()
 
     async def run(self) -> None:
-        """Capture until `stop`. Trouble that needs a person, or another owner, ends the capture quietly:
+        """Capture until `stop`, as long as no other process does.
 
-        the flow is paged (or stopped) and `run` waits for `stop`, so that nothing is restarted in vain.
+        Trouble that needs a person pages, and `run` waits for `stop`, so that nothing is restarted in vain.
+        Where another process captures, this one stands by until that one moves no more.
         """
-        try:
-            await self._capture()
-        except (SourceRestored, SourceMisconfigured, TooLarge) as error:
-            self.paged = True
-            reason = type(error).__name__
-            self._events.flow_paged(flow=Flow.CAPTURE, reason=reason, detail=str(error))
-        except StaleOwner as error:
-            self._events.flow_stopped(flow=Flow.CAPTURE, reason=f"another owner: {error}")
-        else:
-            self._events.flow_stopped(flow=Flow.CAPTURE, reason="asked")
         while not self._stop.is_set():
-            self.beats += 1  # it stands by: only a person, or the other owner's end, brings it back
+            try:
+                await self._capture()
+            except (SourceRestored, SourceMisconfigured, TooLarge) as error:
+                self.paged = True
+                reason = type(error).__name__
+                self._events.flow_paged(flow=Flow.CAPTURE, reason=reason, detail=str(error))
+                await self._wait_for_a_person()
+                return
+            except StaleOwner as error:
+                self._events.flow_stopped(flow=Flow.CAPTURE, reason=f"another owner: {error}")
+                await self._stand_by()
+        self._events.flow_stopped(flow=Flow.CAPTURE, reason="asked")
+
+    async def _wait_for_a_person(self) -> None:
+        while not self._stop.is_set():
+            self.beats += 1
+            await self._sleep(1.0)
+
+    async def _stand_by(self) -> None:
+        """Return when the owner has read no page for longer than it would ever pause."""
+        seen, since = -1, time.monotonic()
+        while not self._stop.is_set():
+            self.beats += 1
+            with suppress(LedgerUnavailable):
+                newest = await self._ledger.newest_read_seq(self._source.name)
+                if newest != seen:
+                    seen, since = newest, time.monotonic()
+            if time.monotonic() - since >= self._settings.stand_by_seconds:
+                return
             await self._sleep(1.0)
 
     async def _capture(self) -> None:

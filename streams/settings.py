@@ -149,6 +149,13 @@ class CaptureSettings(_Section):
         description="Longest pause; pauses double up to it, with jitter. Seconds.",
     )
 
+    stand_by_seconds: float = Field(
+        default=180.0,
+        gt=0,
+        le=86_400,
+        description="A process that stands by takes the capture over when its owner has read no page for so long; above twice the longest pause. Seconds.",
+    )
+
     @field_validator("sweep_hour", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:

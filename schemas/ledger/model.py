@@ -402,6 +402,10 @@ class CaptureLedger(Protocol):
         """
         ...
 
+    async def newest_read_seq(self, source: str) -> int:
+        """The newest `read_seq` of a source, 0 before the first: as long as it moves, its owner lives."""
+        ...
+
     async def save_page(
         self,
         source: str,

@@ -156,6 +156,9 @@ class SqlLedger:
     async def next_read_seq(self, source: str, fence: SingletonFence) -> int:
         return await self._flow.write(lambda c: capture.next_read_seq(c, source, fence))
 
+    async def newest_read_seq(self, source: str) -> int:
+        return await self._flow.read(lambda c: capture.newest_read_seq(c, source))
+
     async def save_page(
         self,
         source: str,

@@ -173,7 +173,11 @@ def _open_rows(target: str, dossier_ids: Sequence[str]) -> Any:
             .label("nth"),
         )
         .where(
-            deliveries.c.target == target, deliveries.c.dossier_id.in_(dossier_ids), OPEN_DELIVERY
+            deliveries.c.target == target,
+            deliveries.c.dossier_id.in_(dossier_ids),
+            # A retraction waits for a person and holds nothing back.
+            deliveries.c.operation != Operation.RETRACTION.value,
+            OPEN_DELIVERY,
         )
         .subquery()
     )

@@ -92,7 +92,7 @@ class Circuit:
                 self._hold = 0.0
                 try:
                     await self._probe()
-                except DeliveryError as error:
+                except Exception as error:  # also one that no sink should raise: shut, not dead
                     if isinstance(error, TransientError) and error.retry_after:
                         self._hold = error.retry_after
                     pause = min(pause * 2, self._options.probe_max)

@@ -25,6 +25,7 @@ from schemas.ledger.model import (
     DeliveryRow,
     DeliveryState,
     Fence,
+    Operation,
     Outcome,
     Settled,
     Verdict,
@@ -93,15 +94,11 @@ class Errand:
         return self._decoded[1]
 
     async def _idle(self, action: Idle) -> bool:
-        if action.wake_at is None and self._work.more and self._moved_on():
-            await self._read_again()
+        if self._work.more and not any(r.operation is Operation.STEP for r in self._work.rows):
+            await self._read_again()  # the steps that were cut off are next
             return False
         await self._release(action.wake_at)
         return True
-
-    def _moved_on(self) -> bool:
-        """Whether rows behind those we loaded may now be next: nothing we hold blocks them."""
-        return all(row.state is not DeliveryState.PENDING for row in self._work.rows)
 
     async def _release(self, wake_at: float | None) -> None:
         await self._dispatch.commit(self._change(release=True, wake_at=wake_at))
@@ -126,9 +123,11 @@ class Errand:
                     return
                 dispatch.circuit.failed(error)
                 await self._back_off()
-            except DeliveryError as error:
-                dispatch.events.asked(dispatch.target, dossier_id, None, error.reason)
-                dispatch.circuit.failed(error)
+            except Exception as raised:
+                # Asking changes nothing: whatever went wrong, asking again is harmless.
+                trouble = _foreseen(raised)
+                dispatch.events.asked(dispatch.target, dossier_id, None, trouble.reason)
+                dispatch.circuit.failed(trouble)
                 await self._back_off()
             else:
                 dispatch.circuit.answered()
@@ -204,11 +203,9 @@ class Errand:
         receipt: Receipt | None = None
         try:
             receipt = await self._wire(action, intent)
-        except DeliveryError as raised:
-            error = raised
         except Exception as raised:
-            # Rule 5: whatever we did not foresee may have happened after the first byte.
-            error = OutcomeUnknown(Reason.UNCLASSIFIED_ERROR, type(raised).__name__)
+            # Whatever we did not foresee may have happened after the first byte.
+            error = _foreseen(raised)
         outcome = _OUTCOMES[type(error)]
         if error is None or isinstance(error, RejectedError):
             dispatch.circuit.answered()
@@ -321,6 +318,13 @@ class Errand:
                 dispatch.events.parked(
                     dispatch.target, dossier_id, settled.reason, settled.detail or ""
                 )
+
+
+def _foreseen(error: Exception) -> DeliveryError:
+    """The error as the sink's contract has it; anything else is an unknown outcome (rule 5)."""
+    if isinstance(error, DeliveryError):
+        return error
+    return OutcomeUnknown(Reason.UNCLASSIFIED_ERROR, type(error).__name__)
 
 
 _OUTCOMES: dict[type[DeliveryError] | type[None], Outcome] = {

@@ -77,6 +77,8 @@ class Engine:
             asyncio.create_task(self._dispatch.group.run()),
             asyncio.create_task(self._dispatch.circuit.run()),
         ]
+        for helper in helpers:
+            helper.add_done_callback(self._note_failure)
         self._events.started(self.target)
         try:
             while not self._dispatch.stopping:
@@ -136,10 +138,14 @@ class Engine:
         if dossier_id in self._notified:
             self._notified.discard(dossier_id)
             self._wake.set()
+        self._note_failure(task)
+        if len(self._active) < self._options.window // 2:
+            self._wake.set()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        """Let `run` raise what no rule foresees."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
-            self._wake.set()
-        elif len(self._active) < self._options.window // 2:
             self._wake.set()
 
     async def _pause(self) -> None:

@@ -68,6 +68,7 @@ class PlayedDay:
     watermarks: Mapping[tuple[str, int], int]
     metrics: str
     ready: Mapping[str, Any]
+    live: Mapping[str, Any]
     dossier: int
     traced: Mapping[str, str]
     ledger_files: Mapping[str, bytes]
@@ -106,6 +107,7 @@ async def play(folder: Path, options: DayOptions) -> PlayedDay:
                 lowest_watermarks, day.bootstrap, [topic.name for topic in TOPICS]
             ),
             metrics=await asyncio.to_thread(_get, day.monitoring_port, "/metrics"),
+            live=json.loads(await asyncio.to_thread(_get, day.monitoring_port, "/live")),
             ready=json.loads(await asyncio.to_thread(_get, day.monitoring_port, "/ready")),
             dossier=dossier,
             traced=await asyncio.to_thread(_traced, folder, code),

@@ -75,8 +75,7 @@ class Seen:
     held: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     dead_letters: list[tuple[str, str, str, str]] = field(default_factory=list)
     metrics: str = ""
-    ready: tuple[int, str] = (0, "")
-    alive: bool = False
+    live: tuple[int, str] = (0, "")
     log: list[dict[str, Any]] = field(default_factory=list)
     checks: dict[str, CompletedProcess[str]] = field(default_factory=dict)
 
@@ -117,8 +116,10 @@ async def _play(folder: Path) -> Seen:
         await _produce(day.bootstrap, DOSSIER_EVENTS.name, good, UNKNOWN_SCHEMA)
         await _until_log(day, "flow_paged")
         seen.metrics = (await asyncio.to_thread(_get, day.monitoring_port, "/metrics"))[1]
-        seen.ready = await asyncio.to_thread(_get, day.monitoring_port, "/ready")
-        seen.alive = (await asyncio.to_thread(_get, day.monitoring_port, "/live"))[0] == 200
+        async with asyncio.timeout(SETTLED_SECONDS):
+            while '"waits_for":"a person"' not in seen.live[1]:
+                await asyncio.sleep(0.05)
+                seen.live = await asyncio.to_thread(_get, day.monitoring_port, "/live")
         seen.log = _log(day)
     return seen
 
@@ -315,11 +316,13 @@ def test_an_unknown_schema_id_stops_the_flow_and_pages(seen: Seen) -> None:
     assert 'hub_flow_state{flow="intake",state="running"} 1.0' in seen.metrics, "the others go on"
 
 
-def test_the_process_lives_on_and_says_that_it_is_not_ready(seen: Seen) -> None:
-    assert seen.alive
-    status, why = seen.ready
-    assert status == 503
-    assert "ledger" in why
+def test_the_process_lives_on_and_says_whom_it_waits_for(seen: Seen) -> None:
+    """Killing it would not register the schema: `/live` is no reason to."""
+    status, told = seen.live
+    assert status == 200, told
+    parts = json.loads(told)["parts"]
+    assert parts["ledger"]["waits_for"] == "a person"
+    assert parts["intake"]["waits_for"] is None
 
 
 def test_no_value_of_the_bad_input_is_in_the_log(seen: Seen) -> None:

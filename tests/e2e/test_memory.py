@@ -6,7 +6,7 @@ from tests.e2e.conftest import TIMES
 from tests.e2e.played import Commanded, PlayedDay
 
 MOST_MB = 250
-GROWTH = 1.15
+GROWTH = 1.2
 """A day of five times the events may need this much of the small day's memory, caches and all."""
 
 

@@ -9,9 +9,9 @@ import base64
 import io
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import timedelta, timezone
 from pathlib import Path
 from sqlite3 import connect
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -136,7 +136,7 @@ def test_nobody_is_in_a_metric(played: PlayedDay, search: Search) -> None:
 async def test_nobody_is_in_the_story_of_a_dossier(played: PlayedDay, search: Search) -> None:
     """What the command printed of one, and what it would print of every other."""
     printed = [(name, text.encode()) for name, text in played.traced.items()]
-    zone = timezone(timedelta(hours=7))
+    zone = ZoneInfo("Asia/Ho_Chi_Minh")
     async with SqlLedger(f"sqlite:///{played.folder / 'ledger.db'}") as ledger:
         for (dossier_id,) in played.rows("select dossier_id from dossiers"):
             story = Story(dossier_id, await ledger.trace(dossier_id), zone)

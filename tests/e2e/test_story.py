@@ -173,8 +173,13 @@ def test_a_dossier_s_records_lie_in_one_partition(played: PlayedDay) -> None:
     assert {len(partitions) for partitions in places.values()} == {1}
 
 
-def test_the_hub_says_that_it_is_ready(played: PlayedDay) -> None:
+def test_the_hub_says_that_it_is_ready_and_gets_on(played: PlayedDay) -> None:
     assert played.ready == {"ready": True, "why": []}
+    assert played.live["live"] is True
+    assert played.live["why"] == []
+    assert set(played.live["parts"]) == {
+        *("upkeep", "capture", "intake", "ledger", "receipts", "deliver_national_portal")
+    }
 
 
 # --- metrics ----------------------------------------------------------------------------------------

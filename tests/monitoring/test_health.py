@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from monitoring.health import Health, HealthServer
-from monitoring.metrics import Metrics
+from monitoring.metrics import Flow, Metrics
 
 
 class Clock:
@@ -198,3 +198,13 @@ async def test_a_taken_port_is_an_error_and_only_the_given_host_is_bound(
         await again.start()
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.2", server.port))
+
+
+async def test_a_part_may_be_named_by_a_word_of_an_enumeration(
+    server: HealthServer, health: Health
+) -> None:
+    health.expect(Flow.INTAKE)
+    health.progress(Flow.INTAKE)
+    status, _, body = await get(server, "/live")
+    assert status == 200
+    assert '"intake"' in body

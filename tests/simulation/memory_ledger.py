@@ -18,6 +18,7 @@ from schemas.ledger.model import (
     EnlistResult,
     Fence,
     Operation,
+    Outcome,
     Position,
     PositionHole,
     Settled,
@@ -25,6 +26,7 @@ from schemas.ledger.model import (
     Verdict,
     Work,
 )
+from schemas.reasons import Reason
 from streams.engine.decide import newest_state
 from streams.engine.evolve import evolve, with_outcome
 
@@ -32,8 +34,12 @@ from streams.engine.evolve import evolve, with_outcome
 class MemoryLedger:
     """Everything in dictionaries; `clock` is the database's clock in seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], steps_window: int = 100) -> None:
         self._clock = clock
+        self._steps_window = steps_window
+        self._said: set[str] = set()
+        self.needless: list[str] = []
+        """Deliveries parked as unknown although their attempt's maker had said how it ended."""
         self._positions: dict[tuple[str, str, int], Position] = {}
         self._events: set[str] = set()
         self._works: dict[tuple[str, str], Work] = {}
@@ -127,7 +133,7 @@ class MemoryLedger:
             payload=item.payload,
         )
         self.rows[row.delivery_id] = (event.dossier_id, row)
-        if due.state in OPEN_STATES:
+        if due.state in OPEN_STATES and due.operation is not Operation.RETRACTION:
             work = replace(work, rows=(*work.rows, row))
         else:
             self.ended[row.delivery_id] = Settled(
@@ -173,6 +179,11 @@ class MemoryLedger:
         if any(_needless(row, newest) for row in work.rows):
             rows = (replace(r, payload=b"") if _needless(r, newest) else r for r in work.rows)
             work = replace(work, rows=tuple(rows))
+        steps = [row for row in work.rows if row.operation is Operation.STEP]
+        if len(steps) > self._steps_window:
+            cut = steps[self._steps_window].log_pos
+            kept = (r for r in work.rows if r.operation is Operation.STATE or r.log_pos < cut)
+            work = replace(work, rows=tuple(kept), more=True)
         if any(attempt.kind is AttemptKind.STEPS for attempt in work.attempts):
             key = (work.dossier.target, work.dossier.dossier_id)
             return replace(work, settled_keys=tuple(self._delivered_keys.get(key, ())))
@@ -187,6 +198,8 @@ class MemoryLedger:
         work = self._works[key]
         if change.outcome is not None:
             known = self.attempts.get(change.outcome.attempt_id)
+            if change.outcome.outcome is not Outcome.UNKNOWN:
+                self._said.add(change.outcome.attempt_id)
             if known is not None:
                 self._works[known] = with_outcome(self._works[known], change.outcome)
                 work = self._works[key]
@@ -202,6 +215,8 @@ class MemoryLedger:
                 ids = change.intent.delivery_ids
                 self._step_keys.update(zip(ids, change.intent.step_keys, strict=True))
         for settled in change.settled:
+            if settled.reason is Reason.OUTCOME_UNKNOWN and change.close in self._said:
+                self.needless.append(f"{change.dossier_id}: parked as unknown, though it was said")
             self._settle(key, settled)
         work = evolve(work, change, at)
         if change.release_seq is not None and change.release_seq == work.dossier.work_seq:

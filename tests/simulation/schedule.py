@@ -91,6 +91,8 @@ class Happened:
     step_key: str | None
     supplement: bool
     born: bool
+    gap: bool = False
+    retracted: bool = False
 
 
 class SilentEvents:
@@ -267,7 +269,7 @@ class World:
         self.shell = shell
         self.rng = rng = random.Random(seed)
         self.loop = VirtualLoop()
-        self.ledger = MemoryLedger(lambda: 1000.0 + self.loop.time())
+        self.ledger = MemoryLedger(lambda: 1000.0 + self.loop.time(), rng.choice((1, 2, 100)))
         self.chaos = True
         self.over = False
         self.crash_rate = rng.choice((0.0, 0.02, 0.05, 0.1))
@@ -332,6 +334,7 @@ class World:
                     number=number, dossier=name, code=its_code, version=version,
                     content=rng.choice(("red", "blue", "blue", "green", REFUSED)), step_key=key,
                     supplement=rng.random() < 0.2, born=born,
+                    gap=rng.random() < 0.04, retracted=rng.random() < 0.05,
                 )  # fmt: skip
                 self.happened[f"e{number}"] = happened
                 self.order.append(happened)
@@ -359,8 +362,12 @@ class World:
                 born_on_portal=happened.born,
             )
             dues = [Due(target=TARGET, operation=Operation.STATE)]
-            if happened.step_key is not None:
+            if happened.gap:
+                dues = [_due(Operation.STEP, Reason.GAP)]
+            elif happened.step_key is not None:
                 dues.append(Due(target=TARGET, operation=Operation.STEP))
+            if happened.retracted:
+                dues.append(_due(Operation.RETRACTION, Reason.DELETED_AT_SOURCE))
             enlistment = Enlistment(
                 event=event, payload=event.event_id.encode(), topic=TOPIC, partition=0,
                 offset=happened.number, dues=tuple(dues),
@@ -472,7 +479,7 @@ class World:
 
     def judge(self) -> list[str]:
         """Everything that is wrong, from what the target holds."""
-        found = self.problems + self.model.violations
+        found = self.problems + self.model.violations + self.ledger.needless
         works = {work.dossier.dossier_id: work for work in self.ledger.works()}
         for dossier, work in works.items():
             found += self._judge_parked(dossier, work)
@@ -480,7 +487,7 @@ class World:
         return found
 
     def _judge_parked(self, dossier: str, work: Work) -> list[str]:
-        allowed = set()
+        allowed = {Reason.GAP}
         if self.shared_code:
             allowed.add(Reason.CODE_CONFLICT)
         if self.code_changes:
@@ -505,14 +512,14 @@ class World:
         there = Counter(pos for _, _, pos in held.steps) if held is not None else Counter()
         open_steps = {r.log_pos for r in work.rows if r.operation is Operation.STEP}
         for happened in mine:
-            if happened.step_key is None:
+            if happened.step_key is None or happened.gap:
                 continue
             listed = there[happened.number]
             if happened.number in open_steps:
                 continue  # judged below: it must lie behind something parked
             if not listed:
                 found.append(f"{dossier}: step {happened.number} missing, called delivered")
-        sound = [h for h in mine if h.code and h.content != REFUSED]
+        sound = [h for h in mine if h.code and h.content != REFUSED and not h.gap]
         taken = any(r.reason in (Reason.CODE_CONFLICT, Reason.CODE_CHANGED) for r in work.rows)
         reach = -1 if taken else max((h.version for h in sound), default=-1)
         held_back = False
@@ -531,6 +538,10 @@ class World:
             elif held.content != newest.content:
                 found.append(f"{dossier}: holds {held.content}, should hold {newest.content}")
         return found
+
+
+def _due(operation: Operation, reason: Reason) -> Due:
+    return Due(target=TARGET, operation=operation, state=DeliveryState.PARKED, reason=reason)
 
 
 def _no_codes() -> Codes:

@@ -69,6 +69,9 @@ class MemoryCaptureLedger:
         self._answer()
         return self.cursors.get(feed)
 
+    async def newest_read_seq(self, source: str) -> int:
+        return self.read_seq
+
     async def next_read_seq(self, source: str, fence: SingletonFence) -> int:
         self._check(fence)
         self.read_seq += 1

@@ -37,6 +37,7 @@ class Bench:
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     log: RecordingLogger = field(default_factory=RecordingLogger)
     now: datetime = AT
+    stand_by_seconds: float = 180.0
 
     def capture(self, owner: str = "a", **more: Any) -> Capture:
         return Capture(
@@ -48,6 +49,7 @@ class Bench:
             pauses=PAUSES | more.pop("pauses", {}),
             zone=ZONE,
             settings=CaptureSettings(
+                stand_by_seconds=self.stand_by_seconds,
                 sweep_hour=more.pop("sweep_hour", 2),
                 retry_first_seconds=0.01,
                 retry_most_seconds=0.02,
@@ -125,6 +127,31 @@ async def test_killed_between_producing_and_saving_the_page_is_read_again_with_a
     assert bench.written()[:2] == ["actions.0", "actions.0"]
     first, second = [asked for asked in bench.source.asked if asked[:2] == (Feed.ACTIONS, None)]
     assert second[2] > first[2]
+
+
+async def test_it_takes_over_again_when_the_other_owner_moves_no_more() -> None:
+    bench = Bench(stand_by_seconds=0.5)
+    async with running(bench.capture("a")):
+        await until(lambda: bench.ledger.cursors)
+        await bench.ledger.take_singleton("capture.one_stop", "b")
+        await until(lambda: bench.log.of("flow_stopped"))
+        bench.source.rows = {Feed.ACTIONS: ["d1"]}
+        await until(lambda: bench.written() != [])
+
+        assert bench.ledger.owner == "a"
+
+
+async def test_it_stands_by_as_long_as_the_other_owner_reads_pages() -> None:
+    bench = Bench(stand_by_seconds=2.0)
+    async with running(bench.capture("a")) as task:
+        await until(lambda: bench.ledger.cursors)
+        await bench.ledger.take_singleton("capture.one_stop", "b")
+        await until(lambda: bench.log.of("flow_stopped"))
+        for _ in range(6):
+            bench.ledger.read_seq += 1
+            await asyncio.sleep(0.5)
+
+        assert (bench.ledger.owner, task.done()) == ("b", False)
 
 
 async def test_another_owner_ends_the_capture_without_a_save() -> None:
