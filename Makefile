@@ -25,18 +25,11 @@ test: $(STAMP) ## Mọi phép thử chỉ cần Python / every test that needs o
 test-integration: $(STAMP) ## Phép thử với PostgreSQL, MariaDB thật / tests against real databases
 	@$(BIN)/pytest -q -m integration $(ARGS)
 
-check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import, cảnh báo / format, lint, types, import rule, alert rules
+check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import / format, lint, types, import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	@if ! compgen -G 'monitoring/prometheus/*.yml' >/dev/null; then \
-		:; \
-	elif command -v promtool >/dev/null; then \
-		promtool check rules monitoring/prometheus/*.yml; \
-	else \
-		echo 'promtool: chưa cài, bỏ qua luật cảnh báo / not installed, alert rules not checked (Debian: apt-get install prometheus)'; \
-	fi
 
 bench: $(STAMP) ## Đo tốc độ, kết quả JSON / measure, in JSON
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -45,6 +45,7 @@ class Progress:
     ended: bool = False
     beats: Callable[[], int] | None = field(default=None, repr=False)
     last_beat: int = 0
+    watched: Callable[[], str | None] | None = field(default=None, repr=False)
 
 
 class Health:
@@ -61,12 +62,18 @@ class Health:
         self._parts[part] = Progress(since=now, moved=now, stale_after=stale_after)
 
     def watch(
-        self, part: str, beats: Callable[[], int], *, stale_after: float = STALE_AFTER_SECONDS
+        self,
+        part: str,
+        beats: Callable[[], int],
+        *,
+        waits_for: Callable[[], str | None] | None = None,
+        stale_after: float = STALE_AFTER_SECONDS,
     ) -> None:
-        """Like `expect`, for a part that counts its own turns: `beats` is looked at when asked."""
+        """Like `expect`, for a part that counts its own turns: it is looked at when asked."""
         self.expect(part, stale_after=stale_after)
         self._parts[part].beats = beats
         self._parts[part].last_beat = beats()
+        self._parts[part].watched = waits_for
 
     def require(self, name: str, check: Check) -> None:
         """Readiness needs this; it is asked at every `/ready`, for at most two seconds."""
@@ -133,6 +140,8 @@ class Health:
     def _sample(self, told: Progress, now: float) -> None:
         if told.beats is None:
             return
+        if told.watched is not None:
+            told.waits_for = told.watched()
         beat = told.beats()
         if beat != told.last_beat:
             told.last_beat = beat

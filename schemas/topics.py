@@ -69,7 +69,7 @@ DEAD_LETTERS = Topic(
     name="dead.letters",
     record=DeadLetter,
     written_by="intake, ledger",
-    read_by="operators: thongsuot",
+    read_by="ledger",
     retention_ms=365 * _DAY_MS,
     max_message_bytes=4 * _MIB,  # holds the largest message of the others whole
 )

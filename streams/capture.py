@@ -85,8 +85,14 @@ class Capture:
         self._sweep_from_start = True
         self._failures = 0
         self.paged = False
+        self._standing_by = False
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps it from capturing, for `/live`."""
+        return "a person" if self.paged else "another owner" if self._standing_by else None
 
     def sweep_now(self) -> None:
         """Compare every dossier's content from the beginning, as soon as the page in hand is done."""
@@ -116,7 +122,9 @@ class Capture:
                 return
             except StaleOwner as error:
                 self._events.flow_stopped(flow=Flow.CAPTURE, reason=f"another owner: {error}")
+                self._standing_by = True
                 await self._stand_by()
+                self._standing_by = False
         self._events.flow_stopped(flow=Flow.CAPTURE, reason="asked")
 
     async def _wait_for_a_person(self) -> None:

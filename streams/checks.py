@@ -18,6 +18,7 @@ from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
 from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError
+from streams.reason_texts import in_words
 from streams.settings import Settings
 from streams.topic_check import BrokerUnreachable, topic_partitions, unfit
 
@@ -33,6 +34,8 @@ class Checked:
     en: str
     problems: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    why_vi: str = ""
+    """The problem in Vietnamese, with what to do; `problems` hold the exact words in English."""
 
 
 def as_dict(checked: Checked) -> dict[str, object]:
@@ -100,12 +103,14 @@ async def one_stop(settings: Settings) -> Checked:
     finally:
         await source.close()
     hints = tuple(line for line in found if line.startswith("advice:"))
+    problems = tuple(line for line in found if line not in hints)
     return Checked(
         name="one_stop",
         vi="Hệ thống Một cửa",
         en="one-stop system",
-        problems=tuple(line for line in found if line not in hints),
+        problems=problems,
         hints=hints,
+        why_vi=_WRONG_VI["one_stop"] if problems else "",
     )
 
 
@@ -149,4 +154,33 @@ async def _told(
         SealError,
     ) as error:
         problems = (str(error) or type(error).__name__,)
-    return Checked(name=name, vi=vi, en=en, problems=problems)
+        return Checked(name=name, vi=vi, en=en, problems=problems, why_vi=in_vietnamese(error))
+    why = _WRONG_VI.get(name, "") if problems else ""
+    return Checked(name=name, vi=vi, en=en, problems=problems, why_vi=why)
+
+
+def in_vietnamese(error: Exception) -> str:
+    """What an operator does about an error of a counterpart."""
+    if isinstance(error, DeliveryError):
+        return in_words(error.reason)[0]
+    return next((words for kind, words in _ERRORS_VI if isinstance(error, kind)), "lỗi hệ thống")
+
+
+_ERRORS_VI: tuple[tuple[type[Exception], str], ...] = (
+    (LedgerMismatch, "bảng của sổ cái chưa đúng phiên bản: chạy thongsuot db upgrade"),
+    (LedgerUnavailable, "không kết nối được sổ cái: kiểm tra THONGSUOT_LEDGER_URL"),
+    (BrokerUnreachable, "không kết nối được Kafka: kiểm tra THONGSUOT_KAFKA__BOOTSTRAP_SERVERS"),
+    (
+        RegistryError,
+        "chưa dùng được registry: kiểm tra THONGSUOT_REGISTRY_URL, rồi schemas register",
+    ),
+    (SealError, "khoá chính không mở được khoá dữ liệu: kiểm tra THONGSUOT_MASTER_KEY"),
+    (DialectError, "phương ngữ không đúng: kiểm tra THONGSUOT_NATIONAL_PORTAL__DIALECT"),
+)
+
+_WRONG_VI = {
+    "kafka": "thiếu chủ đề, hoặc số phân vùng khác với THONGSUOT_KAFKA__PARTITIONS",
+    "registry": "chưa dùng được registry: kiểm tra THONGSUOT_REGISTRY_URL",
+    "one_stop": "chưa đọc được hệ thống Một cửa: kiểm tra THONGSUOT_ONE_STOP__URL và quyền SELECT",
+    "national_portal": "chưa gọi được Cổng: kiểm tra THONGSUOT_NATIONAL_PORTAL__ADDRESS",
+}

@@ -87,6 +87,10 @@ def fail(text: str) -> typer.Exit:
     return typer.Exit(1)
 
 
+def _both(error: Exception) -> str:
+    return f"{checks.in_vietnamese(error)}  [dim]{error}[/dim]"
+
+
 # --- seeing it run ----------------------------------------------------------------------------------
 
 
@@ -109,6 +113,10 @@ def demo(
         Profile, typer.Option(help="Cổng trả lời được gì · what the portal can be asked")
     ] = Profile.STEPS,
     troubles: Annotated[bool, typer.Option(help="Bật sự cố · switch troubles on")] = True,
+    one_process: Annotated[
+        bool,
+        typer.Option("--one-process", help="Trục chạy một tiến trình · the hub as one process"),
+    ] = False,
     exit_: Annotated[
         bool, typer.Option("--exit", help="Không chờ Ctrl-C · do not stay up")
     ] = False,
@@ -119,7 +127,7 @@ def demo(
 ) -> None:
     """Một ngày làm việc của tỉnh, và kết luận từ dữ liệu của Cổng · a province's working day, judged."""
     from streams.demo.command import run
-    from streams.demo.day import TWO_PROCESSES, DayOptions
+    from streams.demo.day import ONE_PROCESS, TWO_PROCESSES, DayOptions
 
     options = DayOptions(
         dossiers=dossiers,
@@ -127,7 +135,7 @@ def demo(
         seed=seed,
         profile=profile,
         troubles=troubles,
-        workers=TWO_PROCESSES,
+        workers=ONE_PROCESS if one_process else TWO_PROCESSES,
     )
     stay = sys.stdout.isatty() and not exit_
     status = asyncio.run(run(options, stay=stay, as_json=as_json, folder=folder))
@@ -176,7 +184,8 @@ def check(as_json: AsJson = False) -> None:
     else:
         for one in found:
             mark = "[green]✔[/green]" if not one.problems else "[bold red]✘[/bold red]"
-            out.print(f"{mark} {one.vi}  [dim]{one.en}[/dim]")
+            why = f": {one.why_vi}" if one.why_vi else ""
+            out.print(f"{mark} {one.vi}{why}  [dim]{one.en}[/dim]", soft_wrap=True)
             for problem in one.problems:
                 out.print(f"    {problem}", soft_wrap=True, highlight=False, markup=False)
             for hint in one.hints:
@@ -190,7 +199,7 @@ def trace(code: str, as_json: AsJson = False) -> None:
     try:
         stories = asyncio.run(read_story(settings(), code))
     except (LedgerMismatch, LedgerUnavailable) as error:
-        raise fail(str(error)) from None
+        raise fail(_both(error)) from None
     if not stories:
         raise fail(f"không có hồ sơ nào mang số {code}  [dim]no dossier is known by {code}[/dim]")
     if as_json:
@@ -206,7 +215,7 @@ def db_upgrade() -> None:
     try:
         upgrade(settings().ledger_url.get_secret_value())
     except (LedgerMismatch, LedgerUnavailable) as error:
-        raise fail(str(error)) from None
+        raise fail(_both(error)) from None
     out.print("[green]✔[/green] sổ cái đã sẵn sàng  [dim]the ledger is ready[/dim]")
 
 
@@ -261,7 +270,7 @@ def schemas_register() -> None:
     try:
         registered = asyncio.run(_register(wanted.registry_url))
     except RegistryError as error:
-        raise fail(str(error)) from None
+        raise fail(_both(error)) from None
     for subject, ids in registered.items():
         out.print(f"[green]✔[/green] {subject}  id {', '.join(map(str, ids))}", highlight=False)
 
@@ -305,8 +314,10 @@ def topics_list(as_json: AsJson = False) -> None:
 def topics_check() -> None:
     """Chủ đề trên Kafka có đúng như cần không · are the broker's topics as the hub needs them."""
     found = asyncio.run(checks.broker(settings()))
+    if found.problems:
+        out.print(f"[bold red]✘[/bold red] {found.why_vi}", soft_wrap=True, highlight=False)
     for problem in found.problems:
-        out.print(f"[bold red]✘[/bold red] {problem}", soft_wrap=True, highlight=False)
+        out.print(f"    {problem}", soft_wrap=True, highlight=False, markup=False)
     if found.problems:
         raise typer.Exit(1)
     out.print("[green]✔[/green] đủ và đúng  [dim]all there, as needed[/dim]")

@@ -60,7 +60,7 @@ def capture(
         wall=hub.wall,
         begin=begin,
     )
-    hub.health.watch(Flow.CAPTURE, lambda: service.beats)
+    hub.health.watch(Flow.CAPTURE, lambda: service.beats, waits_for=lambda: service.waits_for)
     return [(Flow.CAPTURE, service)]
 
 

@@ -118,6 +118,10 @@ def _append_outcomes(connection: Connection, outcomes: list[AttemptOutcome], at:
 
 _CLAIM = Written(lambda connection: insert_or_skip(connection, claims, ["target", "code"]))
 
+_CLAIMANTS = select(claims.c.target, claims.c.code, claims.c.dossier_id).where(
+    tuple_(claims.c.target, claims.c.code).in_(bindparam("codes", expanding=True))
+)
+
 
 def _claim(connection: Connection, changes: list[Change]) -> dict[tuple[str, str], str]:
     """Claim the codes; the first claimant of the group wins. Returns who owns each."""
@@ -129,11 +133,7 @@ def _claim(connection: Connection, changes: list[Change]) -> dict[tuple[str, str
         connection,
         [{"target": c.target, "code": c.claim, "dossier_id": c.dossier_id} for c in wanted],
     )
-    rows = connection.execute(
-        select(claims.c.target, claims.c.code, claims.c.dossier_id).where(
-            tuple_(claims.c.target, claims.c.code).in_([(c.target, c.claim) for c in wanted])
-        )
-    )
+    rows = connection.execute(_CLAIMANTS, {"codes": [(c.target, c.claim) for c in wanted]})
     return {(row.target, row.code): row.dossier_id for row in rows}
 
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, select, update
 
 from schemas.ledger.dialect import AnyRow, insert_or_skip, locked
 from schemas.ledger.model import Fence, Position, PositionHole, SingletonFence, StaleOwner
 from schemas.ledger.tables import positions, singletons
+
+_POSITIONS = (
+    select(
+        positions.c.partition,
+        positions.c.owner,
+        positions.c.epoch,
+        positions.c.next_offset,
+        positions.c.topic_id,
+    )
+    .where(
+        positions.c.flow == bindparam("flow"),
+        positions.c.topic == bindparam("topic"),
+        positions.c.partition.in_(bindparam("partitions", expanding=True)),
+    )
+    .order_by(positions.c.partition)
+)
 
 
 def take_over(
@@ -38,7 +53,10 @@ def take_over(
     if not fresh:
         return []
     connection.execute(insert_or_skip(connection, positions, ["flow", "topic", "partition"]), fresh)
-    rows = connection.execute(locked(connection, _of(flow, topic, wanted), shared=False)).all()
+    rows = connection.execute(
+        locked(connection, _POSITIONS, shared=False),
+        {"flow": flow, "topic": topic, "partitions": wanted},
+    ).all()
     changed = []
     result = []
     for row in rows:
@@ -83,10 +101,10 @@ def positions_held(
         groups[fence.flow, fence.topic].append(fence)
     held: dict[Fence, int] = {}
     for (flow, topic), members in sorted(groups.items()):
-        query = _of(flow, topic, sorted({fence.partition for fence in members}))
-        if lock:
-            query = locked(connection, query, shared=shared)
-        rows: dict[int, AnyRow] = {row.partition: row for row in connection.execute(query)}
+        query = locked(connection, _POSITIONS, shared=shared) if lock else _POSITIONS
+        wanted = sorted({fence.partition for fence in members})
+        found = connection.execute(query, {"flow": flow, "topic": topic, "partitions": wanted})
+        rows: dict[int, AnyRow] = {row.partition: row for row in found}
         for fence in members:
             row = rows.get(fence.partition)
             if row is not None and row.owner == fence.owner and row.epoch == fence.epoch:
@@ -121,21 +139,3 @@ def require_singleton(connection: Connection, fence: SingletonFence) -> None:
     )
     if connection.execute(locked(connection, query, shared=True)).first() is None:
         raise StaleOwner(f"{fence.name} was taken over by another process")
-
-
-def _of(flow: str, topic: str, partitions: Sequence[int]) -> Select[Any]:
-    return (
-        select(
-            positions.c.partition,
-            positions.c.owner,
-            positions.c.epoch,
-            positions.c.next_offset,
-            positions.c.topic_id,
-        )
-        .where(
-            positions.c.flow == flow,
-            positions.c.topic == topic,
-            positions.c.partition.in_(partitions),
-        )
-        .order_by(positions.c.partition)
-    )

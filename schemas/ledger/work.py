@@ -9,7 +9,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from schemas.ledger.dialect import EPOCH, AnyRow, clock, to_moment, to_seconds
 from schemas.ledger.fences import holding
@@ -66,42 +76,122 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
+_mine = dossier_target.c.partition.in_(bindparam("partitions", expanding=True))
+_chosen = (
+    select(dossier_target.c.dossier_id, dossier_target.c.deadline)
+    .where(
+        dossier_target.c.target == bindparam("target"),
+        dossier_target.c.topic == bindparam("topic"),
+        _mine,
+    )
+    .order_by(dossier_target.c.deadline.asc().nulls_last(), dossier_target.c.dossier_id)
+    .limit(bindparam("enough", type_=Integer()))
+)
+_AWAKE = _chosen.where(dossier_target.c.runnable)
+_WOKEN = _chosen.where(
+    dossier_target.c.wake_at.is_not(None),
+    dossier_target.c.wake_at <= bindparam("now", type_=dossier_target.c.wake_at.type),
+    ~dossier_target.c.runnable,
+)
+
+
 def _choose(
     connection: Connection, target: str, held: Iterable[Fence], limit: int, exclude: frozenset[str]
 ) -> list[str]:
     partitions: dict[str, list[int]] = defaultdict(list)
     for fence in held:
         partitions[fence.topic].append(fence.partition)
-    mine = or_(
-        *(
-            and_(dossier_target.c.topic == topic, dossier_target.c.partition.in_(sorted(members)))
-            for topic, members in sorted(partitions.items())
-        )
-    )
-    base = select(dossier_target.c.dossier_id, dossier_target.c.deadline).where(
-        dossier_target.c.target == target, mine
-    )
-    awake = base.where(dossier_target.c.runnable)
-    woken = base.where(
-        dossier_target.c.wake_at.is_not(None),
-        dossier_target.c.wake_at <= to_moment(clock(connection)),
-        ~dossier_target.c.runnable,
-    )
+    now = to_moment(clock(connection))
     # The dossiers left out are those the engine has in hand; they come first again, so read past them.
     # That is cheaper than thousands of ids in the statement.
     enough = limit + len(exclude)
     found: list[tuple[bool, datetime | None, str]] = []
-    for query in (awake, woken):
-        ordered = query.order_by(
-            dossier_target.c.deadline.asc().nulls_last(), dossier_target.c.dossier_id
-        ).limit(enough)
-        found.extend(
-            (row.deadline is None, row.deadline, row.dossier_id)
-            for row in connection.execute(ordered)
-            if row.dossier_id not in exclude
-        )
+    for topic, members in sorted(partitions.items()):
+        given = {"target": target, "topic": topic, "partitions": sorted(members), "enough": enough}
+        for query, more in ((_AWAKE, {}), (_WOKEN, {"now": now})):
+            found.extend(
+                (deadline is None, deadline, dossier_id)
+                for dossier_id, deadline in connection.execute(query, given | more)
+                if dossier_id not in exclude
+            )
     found.sort(key=lambda item: (item[0], item[1] or EPOCH, item[2]))
     return [dossier_id for _, _, dossier_id in found[:limit]]
+
+
+# Written once: SQLAlchemy needs longer to put such a statement together than the database to answer it.
+
+_some: BindParameter[Any] = bindparam("some", expanding=True)
+
+_DOSSIERS = select(dossier_target).where(
+    dossier_target.c.target == bindparam("target"), dossier_target.c.dossier_id.in_(_some)
+)
+
+_ATTEMPTS = (
+    select(attempts)
+    .where(
+        attempts.c.target == bindparam("target"),
+        attempts.c.dossier_id.in_(_some),
+        attempts.c.closed_at.is_(None),
+    )
+    .order_by(attempts.c.started_at, attempts.c.attempt_id)
+)
+
+_STEP_KEYS = (
+    select(
+        deliveries.c.dossier_id,
+        deliveries.c.delivery_id,
+        deliveries.c.state,
+        deliveries.c.step_key,
+    )
+    .where(
+        deliveries.c.dossier_id.in_(_some),
+        deliveries.c.target == bindparam("target"),
+        deliveries.c.step_key.is_not(None),
+    )
+    .order_by(deliveries.c.log_pos, deliveries.c.delivery_id)
+)
+
+_PAYLOADS = select(events.c.event_id, events.c.payload).where(events.c.event_id.in_(_some))
+
+
+def _open_rows() -> Select[Any]:
+    """All open states, and the first open steps of each dossier (one more than is kept)."""
+    stream = case((deliveries.c.operation == Operation.STATE.value, 0), else_=1)
+    numbered = (
+        select(
+            deliveries.c.delivery_id,
+            deliveries.c.event_id,
+            deliveries.c.dossier_id,
+            deliveries.c.operation,
+            deliveries.c.version,
+            deliveries.c.log_pos,
+            deliveries.c.state,
+            deliveries.c.reason,
+            stream.label("stream"),
+            func.row_number()
+            .over(
+                partition_by=(deliveries.c.dossier_id, stream),
+                order_by=(deliveries.c.log_pos, deliveries.c.delivery_id),
+            )
+            .label("nth"),
+        )
+        .where(
+            deliveries.c.target == bindparam("target"),
+            deliveries.c.dossier_id.in_(_some),
+            # A retraction waits for a person and holds nothing back.
+            deliveries.c.operation != Operation.RETRACTION.value,
+            OPEN_DELIVERY,
+        )
+        .subquery()
+    )
+    return (
+        select(numbered)
+        .where(or_(numbered.c.stream == 0, numbered.c.nth <= STEPS_PER_DOSSIER + 1))
+        .order_by(numbered.c.dossier_id, numbered.c.log_pos, numbered.c.delivery_id)
+    )
+
+
+_OPEN_ROWS = _open_rows()
 
 
 def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> list[Work]:
@@ -109,23 +199,12 @@ def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> li
     rows: dict[str, list[AnyRow]] = defaultdict(list)
     open_attempts: dict[str, list[Attempt]] = defaultdict(list)
     for some in chunks(dossier_ids):
-        for row in connection.execute(
-            select(dossier_target).where(
-                dossier_target.c.target == target, dossier_target.c.dossier_id.in_(some)
-            )
-        ):
+        given = {"target": target, "some": some}
+        for row in connection.execute(_DOSSIERS, given):
             dossiers[row.dossier_id] = _dossier(row)
-        for row in connection.execute(_open_rows(target, some)):
+        for row in connection.execute(_OPEN_ROWS, given):
             rows[row.dossier_id].append(row)
-        for row in connection.execute(
-            select(attempts)
-            .where(
-                attempts.c.target == target,
-                attempts.c.dossier_id.in_(some),
-                attempts.c.closed_at.is_(None),
-            )
-            .order_by(attempts.c.started_at, attempts.c.attempt_id)
-        ):
+        for row in connection.execute(_ATTEMPTS, given):
             open_attempts[row.dossier_id].append(_attempt(row))
     cut = {dossier_id: _cut(found) for dossier_id, found in rows.items()}
     keys = _step_keys(connection, target, open_attempts)
@@ -151,43 +230,6 @@ def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> li
     return works
 
 
-def _open_rows(target: str, dossier_ids: Sequence[str]) -> Any:
-    """All open states, and the first open steps of each dossier (one more than is kept)."""
-    stream = case((deliveries.c.operation == Operation.STATE.value, 0), else_=1)
-    numbered = (
-        select(
-            deliveries.c.delivery_id,
-            deliveries.c.event_id,
-            deliveries.c.dossier_id,
-            deliveries.c.operation,
-            deliveries.c.version,
-            deliveries.c.log_pos,
-            deliveries.c.state,
-            deliveries.c.reason,
-            stream.label("stream"),
-            func.row_number()
-            .over(
-                partition_by=(deliveries.c.dossier_id, stream),
-                order_by=(deliveries.c.log_pos, deliveries.c.delivery_id),
-            )
-            .label("nth"),
-        )
-        .where(
-            deliveries.c.target == target,
-            deliveries.c.dossier_id.in_(dossier_ids),
-            # A retraction waits for a person and holds nothing back.
-            deliveries.c.operation != Operation.RETRACTION.value,
-            OPEN_DELIVERY,
-        )
-        .subquery()
-    )
-    return (
-        select(numbered)
-        .where(or_(numbered.c.stream == 0, numbered.c.nth <= STEPS_PER_DOSSIER + 1))
-        .order_by(numbered.c.dossier_id, numbered.c.log_pos, numbered.c.delivery_id)
-    )
-
-
 def _cut(rows: list[AnyRow]) -> tuple[list[AnyRow], frozenset[str], bool]:
     """The rows to hand out, the events whose payload is needed, and whether steps were left out."""
     kept = [row for row in rows if row.stream == 0 or row.nth <= STEPS_PER_DOSSIER]
@@ -210,21 +252,7 @@ def _step_keys(
     sent: dict[str, dict[int, str]] = {dossier_id: {} for dossier_id in asked}
     settled: dict[str, list[str]] = {dossier_id: [] for dossier_id in asked}
     for some in chunks(asked):
-        query = (
-            select(
-                deliveries.c.dossier_id,
-                deliveries.c.delivery_id,
-                deliveries.c.state,
-                deliveries.c.step_key,
-            )
-            .where(
-                deliveries.c.dossier_id.in_(some),
-                deliveries.c.target == target,
-                deliveries.c.step_key.is_not(None),
-            )
-            .order_by(deliveries.c.log_pos, deliveries.c.delivery_id)
-        )
-        for row in connection.execute(query):
+        for row in connection.execute(_STEP_KEYS, {"target": target, "some": some}):
             sent[row.dossier_id][row.delivery_id] = row.step_key
             if row.state == DeliveryState.DELIVERED.value:
                 settled[row.dossier_id].append(row.step_key)
@@ -241,9 +269,7 @@ def _payloads(connection: Connection, event_ids: Iterable[str]) -> dict[str, byt
     wanted = list(dict.fromkeys(event_ids))
     found: dict[str, bytes] = {}
     for some in chunks(wanted):
-        for row in connection.execute(
-            select(events.c.event_id, events.c.payload).where(events.c.event_id.in_(some))
-        ):
+        for row in connection.execute(_PAYLOADS, {"some": some}):
             found[row.event_id] = bytes(row.payload)
     return found
 

@@ -49,7 +49,7 @@ async def _play(
             async for progress in day.play():
                 if time.monotonic() - last >= 5:
                     last = time.monotonic()
-                    console.print(view.line(progress, last - began))
+                    console.print(view.line(progress, last - began), soft_wrap=True)
         verdict = await day.verdict()
         figures = await day.figures(verdict)
         console.print(view.verdict_panel(verdict, figures, day.progress.standing.parked))

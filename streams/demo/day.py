@@ -22,7 +22,7 @@ from typing import Any, Self
 import aiohttp
 import psutil
 
-from connectors.one_stop.simulator.journal import Journal
+from connectors.one_stop.simulator.journal import Journal, Write
 from schemas.ledger.migrate import upgrade
 from schemas.sealing import new_key
 from schemas.topics import TOPICS
@@ -37,6 +37,13 @@ QUIET_LOOKS = 6  # at half a second each: longer than the slowest poll of the so
 PARTITIONS = 64  # the embedded broker drops silently beyond its limit per partition
 
 
+Workers = tuple[tuple[str, ...], ...]
+
+ONE_PROCESS: Workers = ((),)
+TWO_PROCESSES: Workers = (("deliver",), ("capture", "intake"))
+"""How a hub uses two cores: what speaks to the target beside what reads the source."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayOptions:
     """What is played. `seconds`: how long the day lasts; `profile`: what the portal can be asked."""
@@ -46,7 +53,7 @@ class DayOptions:
     seed: int = 20261123
     profile: str = "steps"
     troubles: bool = True
-    workers: tuple[tuple[str, ...], ...] = ((),)
+    workers: Workers = ONE_PROCESS
     """The hub's processes: of each the parts that it runs, none named for all of them."""
 
 
@@ -57,6 +64,7 @@ class Progress:
     written: int = 0
     standing: Standing = field(default_factory=Standing)
     trouble: Planned | None = None
+    refusals: int = 0  # times when the portal took no connections: it cannot count those itself
     rss_max_mb: float = 0.0  # of the largest process of the hub
     cpu_s: float = 0.0  # of the hub's processes since their last start
     restarts: int = 0
@@ -75,7 +83,7 @@ class DemoDay:
         self.progress = Progress()
         self.started_at = time.monotonic()
         self.portal_control = ""
-        self.monitoring_port = _free_port()
+        self.monitoring_ports = [_free_port() for _ in options.workers]
         self._stack = AsyncExitStack()
         self._broker = EmbeddedBroker({topic.name: PARTITIONS for topic in TOPICS})
         self._workers: list[asyncio.subprocess.Process] = []
@@ -83,6 +91,11 @@ class DemoDay:
         self._http: aiohttp.ClientSession | None = None
         self._environment: dict[str, str] = {}
         self._hub = HubView(folder / "ledger.db")
+
+    @property
+    def monitoring_port(self) -> int:
+        """Where the first of the hub's processes serves /metrics, /live and /ready."""
+        return self.monitoring_ports[0]
 
     @property
     def bootstrap(self) -> str:
@@ -240,10 +253,8 @@ class DemoDay:
 
     async def start_worker(self) -> None:
         """Start the hub: one worker, or one for each of `options.workers`."""
-        for only in self.options.workers:
-            environment = self._environment
-            if self._workers and self._workers[0].returncode is None:
-                environment = environment | {PREFIX + "MONITORING__PORT": "0"}
+        for only, port in zip(self.options.workers, self.monitoring_ports, strict=True):
+            environment = self._environment | {PREFIX + "MONITORING__PORT": str(port)}
             log = self.worker_log.open("ab")
             worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "streams.cli", "worker"),
@@ -292,6 +303,8 @@ class DemoDay:
             await asyncio.sleep(max(pause, 0))
             await self._post("/_control/faults", planned.rule)
             self.progress.trouble = planned
+            if planned.rule["trouble"] == "refuse":
+                self.progress.refusals += 1
 
     async def _look(self) -> Progress:
         await asyncio.sleep(0.5)
@@ -365,8 +378,8 @@ class DemoDay:
             "parked_expected": verdict.parked_expected,
             "unmapped": standing.parked.get("unmapped", 0),
             "dead_letters": standing.dead_letters,
-            "warts": self.journal.warts(),
-            "troubles": summary["troubles"],
+            "warts": self.journal.warts() | {"smaller_id_later": _out_of_order(self.journal)},
+            "troubles": summary["troubles"] | {"refuse": self.progress.refusals},
             "restarts": self.progress.restarts,
             "seconds": round(time.monotonic() - self.started_at, 1),
             "latency_p50_s": verdict.latency_p50_s,
@@ -409,6 +422,16 @@ def _ours(variable: str) -> bool:
     return variable.startswith(PREFIX)
 
 
+def _out_of_order(journal: Journal) -> int:
+    """Actions that were committed after one with a greater id: ids come in blocks, and commits late."""
+    newest = late = 0
+    for entry in journal.entries():
+        if entry.write is Write.ACTION and entry.action is not None:
+            late += entry.action < newest
+            newest = max(newest, entry.action)
+    return late
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """SIGTERM, and SIGKILL for one that does not listen within ten seconds."""
     if process.returncode is not None:
@@ -426,7 +449,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-TWO_PROCESSES = (("deliver",), ("capture", "intake"))
-"""How a hub uses two cores: what reads the source beside what speaks to the target."""

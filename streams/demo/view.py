@@ -100,12 +100,15 @@ def verdict_panel(
     for number, vi, en, good in rows:
         style = "green" if good else "bold red"
         table.add_row(f"[{style}]{number}[/{style}]", f"{vi}  [dim]{en}[/dim]")
+    waiting = sum(parked.values())
+    vi = f", trừ phần của {waiting} hồ sơ đang chờ người xử lý" if waiting else ""
+    en = f", except what lies with {waiting} parked dossiers" if waiting else ""
     headline = (
-        "[green]✔ Cổng Dịch vụ công giữ đúng, đủ, theo thứ tự.[/green]  "
-        "[dim]The portal holds everything, once, in order.[/dim]"
+        f"[green]✔ Cổng Dịch vụ công giữ đúng, đủ, theo thứ tự{vi}.[/green]\n"
+        f"  [dim]The portal holds everything, once, in order{en}.[/dim]"
         if verdict.clean
-        else "[bold red]✘ Cổng Dịch vụ công không giữ đúng những gì đã xảy ra.[/bold red]  "
-        "[dim]The portal does not hold what happened.[/dim]"
+        else "[bold red]✘ Cổng Dịch vụ công không giữ đúng những gì đã xảy ra.[/bold red]\n"
+        "  [dim]The portal does not hold what happened.[/dim]"
     )
     parts: list[RenderableType] = [headline, "", table, *_parked(parked)]
     if verdict.findings:
@@ -120,7 +123,7 @@ def further(console: Console, day: DemoDay, code: str | None) -> None:
         f"  source {day.folder}/env\n"
         f"  {shlex.quote(sys.argv[0])} trace {code or '<mã hồ sơ>'}      "
         "[dim]toàn bộ câu chuyện của một hồ sơ · the whole story of one dossier[/dim]\n"
-        f"  curl http://127.0.0.1:{day.monitoring_port}/metrics\n"
-        f"  curl {day.portal_control}/_truth/summary\n"
+        + "".join(f"  curl http://127.0.0.1:{port}/metrics\n" for port in day.monitoring_ports)
+        + f"  curl {day.portal_control}/_truth/summary\n"
         f"  tail -f {day.worker_log}\n"
     )

@@ -22,7 +22,7 @@ def commanded(tmp_path_factory: pytest.TempPathFactory) -> Commanded:
     """The long day, played by the command that everybody types."""
     folder = tmp_path_factory.mktemp("command")
     ended = command(
-        *("demo", "--exit", "--json", "--folder", str(folder)),
+        *("demo", "--exit", "--json", "--one-process", "--folder", str(folder)),
         *("--dossiers", str(TIMES * SMALL.dossiers), "--seconds", "16"),
         timeout=240,
     )
