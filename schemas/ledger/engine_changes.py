@@ -26,7 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from schemas.ledger.dialect import clock, insert_or_skip, insert_or_update, to_moment, without_nul
+from schemas.ledger.dialect import (
+    clock,
+    insert_or_skip,
+    insert_or_update,
+    locked,
+    to_moment,
+    without_nul,
+)
 from schemas.ledger.fences import holding
 from schemas.ledger.model import Applied, AttemptOutcome, Change, DeliveryState, Verdict
 from schemas.ledger.tables import OPEN_DELIVERY, attempts, claims, content, deliveries
@@ -43,6 +50,9 @@ def apply(connection: Connection, changes: Sequence[Change]) -> list[Applied]:
     at = clock(connection)
     _append_outcomes(connection, [c.outcome for c in changes if c.outcome], at)
     verdicts = [Verdict.DONE if c.fence in holds else Verdict.STALE for c in changes]
+    for i in _overtaken(connection, changes):
+        if verdicts[i] is Verdict.DONE:
+            verdicts[i] = Verdict.OVERTAKEN
     for wave in _waves(changes, verdicts):
         owners = _claim(connection, [changes[i] for i in wave])
         for i in wave:
@@ -54,6 +64,24 @@ def apply(connection: Connection, changes: Sequence[Change]) -> list[Applied]:
                 verdicts[i] = Verdict.CODE_TAKEN
         _write(connection, [changes[i] for i in wave if verdicts[i] is Verdict.DONE], at)
     return [Applied(verdict=verdict, at=at) for verdict in verdicts]
+
+
+def _overtaken(connection: Connection, changes: Sequence[Change]) -> list[int]:
+    """The changes that would close a silent attempt whose maker has spoken since they were decided."""
+    closing = {c.close: i for i, c in enumerate(changes) if c.close and c.unless_said}
+    if not closing:
+        return []
+    # Locked, so that an outcome that is being written elsewhere is waited for.
+    rows = connection.execute(
+        locked(
+            connection,
+            select(attempts.c.attempt_id, attempts.c.outcome)
+            .where(attempts.c.attempt_id.in_(sorted(closing)))
+            .order_by(attempts.c.attempt_id),
+            shared=False,
+        )
+    )
+    return [closing[row.attempt_id] for row in rows if row.outcome is not None]
 
 
 def _waves(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[list[int]]:

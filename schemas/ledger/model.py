@@ -226,6 +226,8 @@ class Change:
 
     Order within: `outcome` is appended first and unfenced; then, if the fence holds, the code is claimed;
     if it is ours, the rest follows. `claimed_code` of the dossier is set by a successful claim.
+    `unless_said`: the attempt to `close` was silent when this was decided; has its maker said meanwhile how
+    it ended, nothing is written.
     `release_seq`: the dossier is left alone until something is enlisted or `wake_at` comes, unless its
     `work_seq` has moved on (then it stays runnable).
     """
@@ -237,6 +239,7 @@ class Change:
     claim: str | None = None
     intent: Attempt | None = None  # `started_at` is set by the database's clock
     close: str | None = None  # attempt id
+    unless_said: bool = False
     settled: tuple[Settled, ...] = ()
     patch: DossierPatch | None = None
     release_seq: int | None = None
@@ -248,6 +251,7 @@ class Verdict(StrEnum):
 
     DONE = "done"
     STALE = "stale"  # the partition has another owner: nothing but the outcome was written
+    OVERTAKEN = "overtaken"  # the attempt's maker has spoken meanwhile: read again, then decide
     CODE_TAKEN = (
         "code_taken"  # the code belongs to another dossier: nothing but the outcome was written
     )

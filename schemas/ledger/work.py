@@ -76,13 +76,12 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-_mine = dossier_target.c.partition.in_(bindparam("partitions", expanding=True))
 _chosen = (
     select(dossier_target.c.dossier_id, dossier_target.c.deadline)
     .where(
         dossier_target.c.target == bindparam("target"),
         dossier_target.c.topic == bindparam("topic"),
-        _mine,
+        dossier_target.c.partition.in_(bindparam("partitions", expanding=True)),
     )
     .order_by(dossier_target.c.deadline.asc().nulls_last(), dossier_target.c.dossier_id)
     .limit(bindparam("enough", type_=Integer()))

@@ -73,8 +73,10 @@ class Errand:
                     if await self._idle(action):
                         return
                 case Settle():
-                    await self._write(self._change(settle=action))
-                    self._report(action)
+                    if await self._write(self._change(settle=action)):
+                        self._report(action)
+                    else:
+                        await self._read_again()
                 case Ask():
                     await self._ask(action)
                 case Send():
@@ -291,15 +293,23 @@ class Errand:
             claim=claim,
             intent=intent,
             close=settle.close,
+            unless_said=outcome is None and self._is_silent(settle.close),
             settled=settle.settled,
             patch=settle.patch,
             release_seq=dossier.work_seq if release else None,
             wake_at=wake_at,
         )
 
-    async def _write(self, change: Change) -> None:
+    def _is_silent(self, attempt_id: str | None) -> bool:
+        return any(a.attempt_id == attempt_id and a.outcome is None for a in self._work.attempts)
+
+    async def _write(self, change: Change) -> bool:
+        """False: an attempt's maker said meanwhile how it ended, so this was decided on old knowledge."""
         applied = await self._dispatch.commit(change)
+        if applied.verdict is Verdict.OVERTAKEN:
+            return False
         self._work = evolve(self._work, change, applied.at)
+        return True
 
     def _report(self, action: Settle) -> None:
         dispatch = self._dispatch

@@ -21,7 +21,7 @@ from tests.bench.contenders import (
 )
 from tests.bench.load import PARTITIONS, environment
 from tests.bench.machine import cpu_seconds, resident_mb
-from tests.bench.portal import Portal, portal
+from tests.bench.portal import Portal, Truth, portal
 
 KINDS: Mapping[str, Callable[[str, Path, Mapping[str, str]], Contender]] = {
     "hub": HubContender,
@@ -88,10 +88,13 @@ class Contest:
                     if number:
                         self.measured.setdefault(name, []).append(done)
                         self.say(f"round {number}  {name:7} {done.cpu_s / size * 1e6:6.0f} µs CPU")
-            await self._look_at_truth(target, (options.rounds + 1) * size)
+            await self.look_at_truth(target, (options.rounds + 1) * size)
 
-    async def _look_at_truth(self, target: Portal, each: int) -> None:
-        """Every dossier created once, by one call, with one content but for its code."""
+    async def look_at_truth(self, target: Truth, each: int) -> None:
+        """Every dossier created once, by one call, with one content but for its code.
+
+        Raises `BenchFailed`. `each` is how many dossiers a contender made.
+        """
         contents = set()
         for dossier in await target.dossiers():
             name, number = dossier["code"].split("-")[1:]

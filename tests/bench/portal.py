@@ -9,9 +9,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
+
+
+class Truth(Protocol):
+    """What a portal says that happened."""
+
+    async def summary(self) -> Mapping[str, Any]: ...
+
+    async def dossiers(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)

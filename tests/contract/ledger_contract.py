@@ -541,6 +541,47 @@ class EngineLedgerContract:
         assert (found.outcome, found.reason) == (Outcome.UNKNOWN, Reason.TIMEOUT)
         assert found.detail == "after 10 s"
 
+    async def test_a_silent_attempt_is_not_closed_once_its_maker_has_spoken(
+        self, ledger: SeededLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"))
+        (work,) = await desk.runnable()
+        (state,) = rows_of(work, Operation.STATE)
+        attempt = make_attempt(work, state)
+        await desk.commit(replace(desk.change(work), intent=attempt))
+        parked = Settled(
+            delivery_id=state, state=DeliveryState.PARKED, reason=Reason.OUTCOME_UNKNOWN
+        )
+        closing = replace(
+            desk.change(work), close=attempt.attempt_id, unless_said=True, settled=(parked,)
+        )
+        await desk.commit(replace(desk.change(work), outcome=said(attempt)))
+
+        (applied,) = await desk.commit(closing)
+
+        assert applied.verdict is Verdict.OVERTAKEN
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert {row.delivery_id: row.state for row in found.rows}[state] is DeliveryState.SENDING
+        assert [a.outcome for a in found.attempts] == [Outcome.DELIVERED]
+
+    async def test_a_silent_attempt_is_closed_while_nobody_speaks(
+        self, ledger: SeededLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"))
+        (work,) = await desk.runnable()
+        (state,) = rows_of(work, Operation.STATE)
+        attempt = make_attempt(work, state)
+        await desk.commit(replace(desk.change(work), intent=attempt))
+
+        (applied,) = await desk.commit(
+            replace(desk.change(work), close=attempt.attempt_id, unless_said=True)
+        )
+
+        assert applied.verdict is Verdict.DONE
+        assert (await ledger.reload(TARGET, "opencps:1")).attempts == ()
+
     async def test_the_keys_of_steps_come_back_while_an_attempt_is_open(
         self, ledger: SeededLedger
     ) -> None:

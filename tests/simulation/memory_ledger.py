@@ -205,6 +205,10 @@ class MemoryLedger:
                 work = self._works[key]
         if not self._holds(change.fence):
             return Applied(verdict=Verdict.STALE, at=at)
+        if change.unless_said and any(
+            a.attempt_id == change.close and a.outcome is not None for a in work.attempts
+        ):
+            return Applied(verdict=Verdict.OVERTAKEN, at=at)
         if change.claim is not None:
             owner = self._claims.setdefault((change.target, change.claim), change.dossier_id)
             if owner != change.dossier_id:

@@ -127,6 +127,12 @@ MUTANTS = (
         "if row.operation is Operation.STATE",
     ),
     Mutant(
+        "late_word_unheard",
+        "errand",
+        "            unless_said=outcome is None and self._is_silent(settle.close),\n",
+        "",
+    ),
+    Mutant(
         "claim_lost_and_sent",
         "errand",
         "if applied.verdict is Verdict.CODE_TAKEN:",
