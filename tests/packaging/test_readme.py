@@ -164,10 +164,21 @@ def test_every_setting_named_is_in_the_example(page: str) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_the_readmes_have_a_place_for_the_figures(readme: str) -> None:
+def test_the_readmes_state_the_measured_ratios(readme: str) -> None:
     text = read(readme)
     assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1
-    assert "make bench" in text[text.index("<!-- bench -->") : text.index("<!-- /bench -->")]
+    figures = text[text.index("<!-- bench -->") : text.index("<!-- /bench -->")]
+    assert "make bench" in figures
+    assert len(re.findall(r"\d[.,]\d\d ×", figures)) >= 4
+
+
+def test_both_readmes_state_the_same_figures() -> None:
+    def figures(readme: str) -> list[str]:
+        text = read(readme)
+        block = text[text.index("<!-- bench -->") : text.index("<!-- /bench -->")]
+        return re.findall(r"\d+", block.replace(",", "").replace(".", ""))
+
+    assert figures("README.md") == figures("README.vi.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
