@@ -78,6 +78,7 @@ async def test_bytes_that_are_no_avro_become_a_dead_letter_and_the_rest_flows(
         assert letter.sealed_value is not None
         assert r.sealer.open(letter.sealed_value, place) == b"\xffNguyen Van A"
         assert "Nguyen" not in repr(r.log.lines)
+        assert "Nguyen" not in repr(await r.raw(DEAD_LETTERS)), "sealed on the topic too"
 
 
 @pytest.mark.parametrize(
