@@ -58,6 +58,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
         self.target = sink.target
+        self._more = False  # whether the ledger may hold more than was loaded
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
 
@@ -117,6 +118,7 @@ class Engine:
             fence = by_partition.get(work.dossier.partition)
             if fence is not None and work.dossier.dossier_id not in self._active:
                 self._begin(work, fence)
+        self._more = len(works) == room
         return len(works)
 
     def _begin(self, work: Work, fence: Fence) -> None:
@@ -139,7 +141,7 @@ class Engine:
             self._notified.discard(dossier_id)
             self._wake.set()
         self._note_failure(task)
-        if len(self._active) < self._options.window // 2:
+        if self._more and len(self._active) < self._options.window // 2:
             self._wake.set()
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from kafka import KafkaConsumer, KafkaProducer
+from kafka import TopicPartition as KafkaTopicPartition
 
 from streams.embedded_broker import (
     KAFKA_PYTHON_SETTINGS,
@@ -86,15 +87,17 @@ def test_kafka_python_reads_back_what_it_produced(broker: EmbeddedBroker) -> Non
         future.get(timeout=20)
     producer.close()
 
+    # Assigned, not subscribed: a group that joins before its metadata came is assigned nothing for minutes.
     consumer = KafkaConsumer(
-        TOPIC,
         bootstrap_servers=broker.bootstrap,
-        group_id="operators",
         auto_offset_reset="earliest",
         consumer_timeout_ms=20_000,
         **KAFKA_PYTHON_SETTINGS,
     )
     try:
+        partitions = consumer.partitions_for_topic(TOPIC)
+        assert partitions
+        consumer.assign([KafkaTopicPartition(TOPIC, number) for number in partitions])
         got = {next(consumer).value for _ in range(20)}
     finally:
         consumer.close()
