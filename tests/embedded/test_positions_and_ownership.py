@@ -74,6 +74,7 @@ async def test_the_dues_reach_the_engine_after_the_transaction(
         async with running(await r.to_ledger(enlisted=told.extend)):
             await until(lambda: "d1" in told)
             assert (await r.ledger.event_counts())["events"] > 0
+            await until(lambda: enlisted(r, 4))
         (count,) = await r.ledger.counts()
         assert sum(count.deliveries.values()) == 4
 
