@@ -10,6 +10,7 @@ import copy
 import json
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Job:
     body: Mapping[str, Any]
 
 
-class BareLoop:
+class BareLoop(ABC):
     """Creates dossiers and keeps nothing. `create` makes one call."""
 
     def __init__(self, job: Job) -> None:
@@ -49,16 +50,17 @@ class BareLoop:
         self.session = ""
         self._codes: list[str] = []
 
+    @abstractmethod
     async def open(self) -> None:
         """Connect and log in."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
-        raise NotImplementedError
+        """End the connections."""
 
+    @abstractmethod
     async def create(self, code: str) -> None:
         """Raises `NotCreated`."""
-        raise NotImplementedError
 
     async def prepare(self, first: int, count: int) -> None:
         self._codes = [self.job.code.format(number) for number in range(first, first + count)]
