@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -28,26 +27,32 @@ from tests.contract.ledger_contract import (
     make_event,
     rows_of,
 )
-from tests.postgres import PostgresServer, postgres_server
+from tests.contract.parity_contract import ParityContract
+from tests.integration.ledger.databases import postgres_server, url
+from tests.services.postgres import PostgresServer
 
-__all__ = ["postgres_server"]
+__all__ = ["postgres_server", "url"]
 
 pytestmark = pytest.mark.integration
 
-_names = itertools.count(1)
-
 
 @pytest.fixture
-def url(postgres_server: PostgresServer) -> str:
-    return postgres_server.create_database(f"ledger{next(_names)}")
+async def ledger(url: str) -> AsyncIterator[SqlLedger]:
+    upgrade(url)
+    async with SqlLedger(url) as opened:
+        yield opened
 
 
 class TestPostgresLedger(LedgerContract):
     @pytest.fixture
-    async def ledger(self, url: str) -> AsyncIterator[SqlLedger]:
-        upgrade(url)
-        async with SqlLedger(url) as ledger:
-            yield ledger
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger
+
+
+class TestPostgresParity(ParityContract):
+    @pytest.fixture
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger
 
 
 async def test_an_empty_database_is_refused_with_the_remedy(url: str) -> None:
@@ -162,25 +167,3 @@ async def test_a_lost_connection_is_unavailable_and_the_next_call_connects_again
         )
         (applied,) = await desk.commit(replace(desk.change(work), settled=parked))
         assert applied.verdict is Verdict.DONE
-
-
-async def test_a_deadlock_is_tried_again(url: str) -> None:
-    upgrade(url)
-    with psycopg.connect(url, autocommit=True) as admin:
-        # Longer than the test needs to lay the trap, shorter than the ledger waits for a lock.
-        admin.execute(f"ALTER DATABASE {url.rsplit('/', 1)[1]} SET deadlock_timeout = '2s'")
-    async with SqlLedger(url) as ledger:
-        desk = await Desk.open(ledger)
-        await desk.put(make_event("e1", "opencps:1"), make_event("e2", "opencps:2"))
-        one, two = await desk.runnable()
-        with psycopg.connect(url) as rival:
-            # Whoever checks first loses: let it be the ledger.
-            rival.execute("SET deadlock_timeout = '30s'")
-            lock = "UPDATE dossier_target SET failures = failures WHERE dossier_id = %s"
-            rival.execute(lock, ["opencps:2"])
-            writing = asyncio.create_task(ledger.commit([desk.release(one), desk.release(two)]))
-            await _waits_for_a_lock(url, "UPDATE dossier_target")
-            await asyncio.to_thread(rival.execute, lock, ["opencps:1"])
-            rival.rollback()
-        assert [a.verdict for a in await writing] == [Verdict.DONE, Verdict.DONE]
-        assert await desk.runnable() == []

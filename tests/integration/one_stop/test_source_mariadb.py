@@ -17,8 +17,8 @@ from tests.integration.one_stop.worlds import (
     closed_port,
     emptied_world,
 )
-from tests.mariadb import MariadbServer, mariadb_server
 from tests.one_stop_database import Capture, World, payload_of
+from tests.services.mariadb import MariadbServer, mariadb_server
 from tests.unit.one_stop.test_mapping import event_of
 
 pytestmark = pytest.mark.integration

@@ -21,7 +21,7 @@ from tests.integration.one_stop.worlds import (
     emptied_world,
 )
 from tests.one_stop_database import Capture, World, payload_of
-from tests.postgres import PostgresServer, postgres_server
+from tests.services.postgres import PostgresServer, postgres_server
 from tests.unit.one_stop.test_mapping import event_of
 
 pytestmark = pytest.mark.integration
