@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from connectors.national_portal.simulator.contract import ContractError
+from connectors.national_portal.simulator.door import HOST
 from connectors.national_portal.simulator.profile import Profile
 from connectors.national_portal.simulator.rules import Catalogue
 from connectors.national_portal.simulator.server import PortalSimulator
@@ -22,10 +23,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     defaults = Profile()
     parser = argparse.ArgumentParser(
         prog="python -m connectors.national_portal.simulator",
-        description="A simulated national portal, on 127.0.0.1 only.",
+        description="A simulated national portal; on 127.0.0.1 unless --host says otherwise.",
     )
     parser.add_argument("--port", type=int, default=0, help="SOAP port; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=0, help="control port; 0 = a free one")
+    parser.add_argument(
+        "--host", default=HOST, help="address to listen on; 0.0.0.0 inside a container"
+    )
     parser.add_argument("--db", required=True, help="SQLite file of its truth; made if missing")
     parser.add_argument(
         "--profile",
@@ -40,6 +44,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--username", default=defaults.username)
     parser.add_argument("--password", default=defaults.password)
     parser.add_argument("--session-seconds", type=float, default=defaults.session_seconds)
+    parser.add_argument(
+        "--tls",
+        type=Path,
+        metavar="FOLDER",
+        help="speak TLS, with certificates made in this folder; a caller trusts its ca.pem",
+    )
     return parser.parse_args(argv)
 
 
@@ -64,6 +74,8 @@ async def _run(options: argparse.Namespace) -> None:
         catalogue=catalogue,
         port=options.port,
         control_port=options.control_port,
+        host=options.host,
+        tls=options.tls,
     ) as portal:
         ready = {
             "url": portal.url,

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from connectors.national_portal.simulator.late import late_effects
 from connectors.national_portal.simulator.profile import Profile
 from connectors.national_portal.simulator.rules import Catalogue
-from connectors.national_portal.simulator.troubles import Rule
+from connectors.national_portal.simulator.troubles import Rule, Script, scripted
 
 if TYPE_CHECKING:
     from connectors.national_portal.simulator.server import PortalSimulator
+
+_SCRIPT: TypeAdapter[Script] = TypeAdapter(Script)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,6 +30,7 @@ class Control:
         self._simulator = simulator
         self.routes: tuple[tuple[str, str, Handler], ...] = (
             ("POST", "/_control/faults", self.arm),
+            ("POST", "/_control/script", self.arm_script),
             ("GET", "/_control/faults", self.list_faults),
             ("DELETE", "/_control/faults", self.clear_faults),
             ("POST", "/_control/profile", self.set_profile),
@@ -36,6 +40,7 @@ class Control:
             ("POST", "/_control/reset", self.reset),
             ("GET", "/_truth/dossiers", self.dossiers),
             ("GET", "/_truth/calls", self.calls),
+            ("GET", "/_truth/late", self.late),
             ("GET", "/_truth/summary", self.summary),
         )
 
@@ -48,6 +53,10 @@ class Control:
     async def arm(self, request: web.Request) -> web.Response:
         rule = Rule.model_validate(await _json(request))
         return _answer({"number": await self._simulator.arm(rule)})
+
+    async def arm_script(self, request: web.Request) -> web.Response:
+        rules = scripted(_SCRIPT.validate_python(await _json(request)))
+        return _answer({"numbers": [await self._simulator.arm(rule) for rule in rules]})
 
     async def list_faults(self, request: web.Request) -> web.Response:
         return _answer({"faults": self._simulator.troubles.listed()})
@@ -113,6 +122,10 @@ class Control:
         page = await self._simulator.desk.run(read)
         next_after = page[-1]["call"] if len(page) == limit else None
         return _answer({"calls": page, "next": next_after})
+
+    async def late(self, request: web.Request) -> web.Response:
+        read = partial(late_effects, self._simulator.truth, float(request.query.get("bound", "60")))
+        return _answer({"late": await self._simulator.desk.run(read)})
 
     async def summary(self, request: web.Request) -> web.Response:
         return _answer(await self._simulator.desk.run(self._simulator.truth.summary))

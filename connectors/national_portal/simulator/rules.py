@@ -20,7 +20,7 @@ from connectors.national_portal.simulator.contract import (
     text_at,
 )
 from connectors.national_portal.simulator.profile import Profile
-from connectors.national_portal.simulator.truth import Truth
+from connectors.national_portal.simulator.truth import Truth, content_hash
 from connectors.national_portal.simulator.wire import Call, Part
 
 
@@ -71,17 +71,22 @@ class Portal:
     def end_session(self, session: str | None) -> None:
         self._sessions.pop(session or "", None)
 
-    def decide(self, call: Call, number: int, *, only: int | None = None) -> Outcome:
-        """Do what the call asks. `only`: apply so many items, then fail."""
+    def decide(
+        self, call: Call, number: int, *, only: int | None = None, admitted: bool = False
+    ) -> Outcome:
+        """Do what the call asks. `only`: apply so many items, then fail.
+
+        `admitted`: the session was looked at when the call came in.
+        """
         if call.role == "login":
             return self._login(call)
-        if not self._session_holds(call.session):
+        if not admitted and not self.session_holds(call.session):
             return Outcome("no_session")
         match call.role:
             case "create" | "update" | "steps":
                 return self._write(call, number, only)
             case "look_up":
-                return self._look_up(call)
+                return self.look_up(call, ago=self.profile.stale_seconds)
             case "procedures":
                 return self._listed(self._contract.procedures, self.catalogue.procedures)
             case "agencies":
@@ -104,14 +109,10 @@ class Portal:
         self._sessions[session] = time.monotonic()
         return Outcome("done", ((table.session, session),))
 
-    def _session_holds(self, session: str | None) -> bool:
+    def session_holds(self, session: str | None) -> bool:
+        """Whether this session was opened and has not ended yet."""
         began = self._sessions.get(session or "")
-        if began is None:
-            return False
-        if time.monotonic() - began >= self.profile.session_seconds:
-            self.end_session(session)
-            return False
-        return True
+        return began is not None and time.monotonic() - began < self.profile.session_seconds
 
     # --- writes ----------------------------------------------------------------------------------
 
@@ -164,6 +165,17 @@ class Portal:
         self._truth.append_step(code, known, item, call=number, message_id=call.message_id)
         return 1
 
+    def would_change(self, call: Call) -> bool:
+        """Whether the write would have an effect now. A step always has one."""
+        if call.role == "steps":
+            return True
+        table = self._contract.write
+        for item in items_at(call.fields, table.items):
+            held = self._truth.dossier(text_at(item, table.item.code) or "")
+            if held is None or held.hash != content_hash(item):
+                return True
+        return False
+
     def give_birth(self, item: Mapping[str, Any]) -> str:
         """Store a dossier that is born on the portal; returns its code. Raises `ValueError`.
 
@@ -184,9 +196,10 @@ class Portal:
 
     # --- reads -----------------------------------------------------------------------------------
 
-    def _look_up(self, call: Call) -> Outcome:
+    def look_up(self, call: Call, *, ago: float) -> Outcome:
+        """What the portal held `ago` seconds ago."""
         (code,) = call.codes
-        at = time.time() - self.profile.stale_seconds
+        at = time.time() - ago
         known = self._truth.state_at(code, at)
         if known is None:
             return Outcome("done")

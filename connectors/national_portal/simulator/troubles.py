@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,8 +52,30 @@ TROUBLES: dict[str, Trouble] = {
             "of a call with more than `k` items the first `k` are applied, then an error",
         ),
         Trouble("rate_limited", ("before",), 0, "HTTP 429 with Retry-After: `retry_after`"),
+        Trouble("unavailable", ("before",), 0, "HTTP 503 with Retry-After: `retry_after`"),
+        Trouble(
+            "wrong_namespace", ("after", "before"), 0, "HTTP 200, the answer in another namespace"
+        ),
+        Trouble("slow_drip", ("after",), 15, "the answer in drops over `delay` seconds"),
+        Trouble(
+            "reset", ("after", "before"), 0, "connection reset when half of the answer was written"
+        ),
+        Trouble(
+            "duplicate_answer", ("after", "before"), 0, "the answer of the previous call once more"
+        ),
+        Trouble("stale_look_up", ("before",), 5, "a look-up answers as of `delay` seconds ago"),
+        Trouble("connect_timeout", ("before",), 0, "no connection comes about for `seconds`"),
+        Trouble("tls_expired", ("before",), 0, "the certificate has expired, for `seconds`"),
+        Trouble(
+            "tls_unknown_ca", ("before",), 0, "the certificate is an unknown CA's, for `seconds`"
+        ),
     )
 }
+
+AT_THE_DOOR = ("refuse", "connect_timeout", "tls_expired", "tls_unknown_ca")
+"""Troubles that meet every caller before anything is read: they begin at once and last `seconds`."""
+
+_WORDED = ("already_exists", "business_error")
 
 
 class Rule(BaseModel):
@@ -78,13 +101,31 @@ class Rule(BaseModel):
         description="strikes so often, then ends; 1 where neither every nor seconds is given",
     )
     seconds: float | None = Field(
-        default=None, gt=0, description="ends so long from now; of refuse: how long (1)"
+        default=None,
+        gt=0,
+        description="ends so long from now; of a trouble at the door: how long (1)",
     )
     delay: float | None = Field(default=None, ge=0, description="seconds, see the trouble")
     k: int = Field(default=1, ge=0, description="items applied by partial_chunk")
-    retry_after: int = Field(default=1, ge=0, description="seconds named by rate_limited")
+    retry_after: int = Field(
+        default=1, ge=0, description="seconds named by rate_limited and unavailable"
+    )
     foreign: Literal["id", "dossier"] = Field(
         default="id", description="foreign_answer: another message id, or another dossier's code"
+    )
+    code: str | None = Field(
+        default=None, description="already_exists, business_error: instead of the contract's code"
+    )
+    text: str | None = Field(
+        default=None, description="already_exists, business_error: instead of the contract's text"
+    )
+    overtaken: bool = Field(
+        default=False,
+        description="late_effect: comes only behind a later write of the same stream that was granted, and"
+        " where it changes something; waits ten more delays at most",
+    )
+    label: str | None = Field(
+        default=None, description="noted with every call that it strikes, in `/_truth/calls`"
     )
 
     @model_validator(mode="after")
@@ -96,8 +137,16 @@ class Rule(BaseModel):
             raise ValueError(f"stage: {self.trouble} knows {', '.join(kind.stages)}")
         if self.nth is not None and self.every is not None:
             raise ValueError("nth and every exclude each other")
-        if self.trouble == "refuse" and self.model_fields_set - {"trouble", "stage", "seconds"}:
-            raise ValueError("refuse takes seconds only: it begins at once and meets every caller")
+        if self.trouble in AT_THE_DOOR and self.model_fields_set - {"trouble", "stage", "seconds"}:
+            raise ValueError(
+                f"{self.trouble} takes seconds only: it begins at once and meets every caller"
+            )
+        if self.trouble == "stale_look_up" and self.operation not in ("*", "look_up"):
+            raise ValueError("operation: stale_look_up strikes look-ups only")
+        if self.overtaken and self.trouble != "late_effect":
+            raise ValueError("overtaken goes with late_effect")
+        if (self.code, self.text) != (None, None) and self.trouble not in _WORDED:
+            raise ValueError(f"code and text go with {', '.join(_WORDED)}")
         return self
 
     @property
@@ -109,6 +158,31 @@ class Rule(BaseModel):
     def wait(self) -> float:
         """The delay, or the trouble's default. Seconds."""
         return TROUBLES[self.trouble].delay if self.delay is None else self.delay
+
+
+Script = Mapping[str, Sequence[Rule]]
+"""Dossier code -> its troubles: the body of `POST /_control/script`."""
+
+
+def scripted(script: Script) -> list[Rule]:
+    """The rules of a script, each for its own dossier. Raises `ValueError`."""
+    rules: list[Rule] = []
+    for dossier, troubles in script.items():
+        for rule in troubles:
+            if rule.trouble in AT_THE_DOOR:
+                raise ValueError(f"{dossier}: {rule.trouble} meets every caller: use faults")
+            if rule.dossier not in (None, dossier):
+                raise ValueError(f"{dossier}: a rule for the dossier {rule.dossier}")
+            rules.append(rule.model_copy(update={"dossier": dossier}))
+    return rules
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """The rule that strikes a call, and its number."""
+
+    number: int
+    rule: Rule
 
 
 @dataclass(slots=True)
@@ -124,7 +198,7 @@ class Troubles:
     """The rules in force. The first one that is due strikes; every matching rule counts the call."""
 
     def __init__(self) -> None:
-        self._armed: list[_Armed] = []
+        self._armed: dict[str | None, list[_Armed]] = {}  # by dossier: a script may hold thousands
         self._last = 0
 
     def arm(self, rule: Rule) -> int:
@@ -134,7 +208,8 @@ class Troubles:
         if left is None and rule.every is None and rule.seconds is None:
             left = 1
         until = None if rule.seconds is None else time.monotonic() + rule.seconds
-        self._armed.append(_Armed(self._last, rule, until, left))
+        armed = _Armed(self._last, rule, until, left)
+        self._armed.setdefault(rule.dossier, []).append(armed)
         return self._last
 
     def clear(self) -> None:
@@ -142,17 +217,17 @@ class Troubles:
 
     def strike(
         self, role: str, element: str, codes: tuple[str, ...], items: int = 1
-    ) -> Rule | None:
+    ) -> Strike | None:
         """The trouble of this call, if any."""
-        struck: Rule | None = None
-        for armed in self._in_force():
-            if not _matches(armed.rule, role, element, codes):
+        struck: Strike | None = None
+        for armed in self._in_force((None, *codes)):
+            if not _matches(armed.rule, role, element):
                 continue
             if armed.rule.trouble == "partial_chunk" and items <= armed.rule.k:
                 continue  # applied whole and refused all the same would be another trouble
             armed.seen += 1
             if struck is None and self._due(armed):
-                struck = armed.rule
+                struck = Strike(armed.number, armed.rule)
                 if armed.left is not None:
                     armed.left -= 1
         return struck
@@ -166,17 +241,23 @@ class Troubles:
                 "left": armed.left,
                 **armed.rule.model_dump(exclude_defaults=True),
             }
-            for armed in self._in_force()
+            for armed in self._in_force(tuple(self._armed))
         ]
 
-    def _in_force(self) -> list[_Armed]:
+    def _in_force(self, dossiers: tuple[str | None, ...]) -> list[_Armed]:
+        """The rules for these dossiers in the order of arming, without those that have ended."""
         now = time.monotonic()
-        self._armed = [
-            armed
-            for armed in self._armed
-            if armed.left != 0 and (armed.until is None or now < armed.until)
-        ]
-        return self._armed
+        found: list[_Armed] = []
+        for dossier in dossiers:
+            left = [
+                armed
+                for armed in self._armed.pop(dossier, ())
+                if armed.left != 0 and (armed.until is None or now < armed.until)
+            ]
+            if left:
+                self._armed[dossier] = left
+                found += left
+        return sorted(found, key=lambda armed: armed.number)
 
     @staticmethod
     def _due(armed: _Armed) -> bool:
@@ -185,9 +266,9 @@ class Troubles:
         return armed.rule.every is None or armed.seen % armed.rule.every == 0
 
 
-def _matches(rule: Rule, role: str, element: str, codes: tuple[str, ...]) -> bool:
-    if rule.operation not in ("*", role, element) and not (
-        rule.operation == "write" and role in ("create", "update")
-    ):
+def _matches(rule: Rule, role: str, element: str) -> bool:
+    if rule.trouble == "stale_look_up" and role != "look_up":
         return False
-    return rule.dossier is None or rule.dossier in codes
+    return rule.operation in ("*", role, element) or (
+        rule.operation == "write" and role in ("create", "update")
+    )

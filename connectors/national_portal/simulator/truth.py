@@ -55,7 +55,10 @@ CREATE TABLE IF NOT EXISTS calls (
     body_hash TEXT NOT NULL,
     trouble TEXT,
     stage TEXT,
+    fault INTEGER,                  -- number of the rule that struck
+    label TEXT,                     -- and its label
     verdict TEXT,                   -- NULL: nothing decided (yet)
+    decided_at REAL,
     effects INTEGER NOT NULL
 );
 """
@@ -85,6 +88,8 @@ class Arrival:
     body_hash: str = field(repr=False)
     trouble: str | None = None
     stage: str | None = None
+    fault: int | None = None
+    label: str | None = None
     at: float = field(default_factory=time.time)
 
 
@@ -130,7 +135,8 @@ class Truth:
         """Note a call; its number is its place in the order of arrival."""
         cursor = self._db.execute(
             "INSERT INTO calls (at, operation, element, codes, message_id, session, items, body_hash,"
-            " trouble, stage, verdict, effects) VALUES (?,?,?,?,?,?,?,?,?,?,NULL,0)",
+            " trouble, stage, fault, label, verdict, effects)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,NULL,0)",
             (
                 arrival.at,
                 arrival.operation,
@@ -142,6 +148,8 @@ class Truth:
                 arrival.body_hash,
                 arrival.trouble,
                 arrival.stage,
+                arrival.fault,
+                arrival.label,
             ),
         )
         assert cursor.lastrowid is not None
@@ -149,8 +157,8 @@ class Truth:
 
     def decide_call(self, call: int, verdict: str, effects: int) -> None:
         self._db.execute(
-            "UPDATE calls SET verdict = ?, effects = effects + ? WHERE call = ?",
-            (verdict, effects, call),
+            "UPDATE calls SET verdict = ?, effects = effects + ?, decided_at = ? WHERE call = ?",
+            (verdict, effects, time.time(), call),
         )
 
     def put_state(
@@ -303,6 +311,33 @@ class Truth:
             (after, code, code, limit),
         )
         return [{**dict(row), "codes": orjson.loads(row["codes"])} for row in rows]
+
+    def granted_after(self, call: int, operation: str, codes: Sequence[str]) -> bool:
+        """Whether a later write of this operation's stream was granted about one of the dossiers."""
+        stream = ("steps", "steps") if operation == "steps" else ("create", "update")
+        row = self._db.execute(
+            "SELECT 1 FROM calls WHERE call > ? AND operation IN (?, ?) AND verdict = 'done' AND EXISTS"
+            " (SELECT 1 FROM json_each(codes) WHERE value IN (SELECT value FROM json_each(?))) LIMIT 1",
+            (call, *stream, _dump(list(codes))),
+        ).fetchone()
+        return row is not None
+
+    def decided_late(self, bound: float) -> list[dict[str, Any]]:
+        """Writes that were decided more than `bound` seconds after they came, in order of arrival."""
+        rows = self._db.execute(
+            "SELECT * FROM calls WHERE decided_at - at > ?"
+            " AND operation IN ('create', 'update', 'steps') ORDER BY call",
+            (bound,),
+        )
+        return [{**dict(row), "codes": orjson.loads(row["codes"])} for row in rows]
+
+    def effects_of(self, code: str) -> list[dict[str, Any]]:
+        """The journal of one dossier."""
+        rows = self._db.execute(
+            "SELECT effect, at, kind, call, known FROM effects WHERE code = ? ORDER BY effect",
+            (code,),
+        )
+        return [{**dict(row), "known": orjson.loads(row["known"])} for row in rows]
 
     def summary(self) -> dict[str, Any]:
         """Counts of everything. `duplicate_calls`: writes that were granted and changed nothing."""

@@ -227,21 +227,28 @@ class Wire:
         *,
         message_id: str | None = None,
         issue: str | None = None,
+        code: str | None = None,
+        text: str | None = None,
     ) -> bytes:
         """An answer: the request's headers unchanged and in order, requestHash, the wrapper.
 
-        `message_id` and `issue`, where given, stand in place of the request's: an answer gone astray.
+        `message_id` and `issue`, where given, stand in place of the request's: an answer gone astray;
+        `code` and `text` in place of the verdict's.
         """
         words = getattr(self.contract.verdicts, verdict)
         envelope, body = self._envelope(call, message_id, issue)
         wrapper = etree.SubElement(
             body, f"{{{self.namespace}}}{call.element}Response", nsmap={"p": self.namespace}
         )
-        self._append(wrapper, (self.contract.answer.code, words.code))
-        self._append(wrapper, (self.contract.answer.text, words.text))
+        self._append(wrapper, (self.contract.answer.code, code or words.code))
+        self._append(wrapper, (self.contract.answer.text, text or words.text))
         for part in parts:
             self._append(wrapper, part)
         return etree.tostring(envelope, encoding="UTF-8", xml_declaration=True)
+
+    def astray(self, answer: bytes) -> bytes:
+        """The same answer in a namespace that is not the contract's."""
+        return answer.replace(self.namespace.encode(), b"urn:another:contract")
 
     def _envelope(
         self, call: Call, message_id: str | None, issue: str | None

@@ -165,7 +165,7 @@ class Caller:
         return answer
 
     def check(self, answer: Answer) -> None:
-        if answer.fault is None:
+        if answer.fault is None and etree.QName(answer.wrapper).namespace == self.namespace:
             self.portal.wire.validate(answer.wrapper)
 
     async def log_in(self, username: str = "thongsuot", password: str = "thongsuot") -> Answer:

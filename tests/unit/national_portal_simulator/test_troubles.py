@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from lxml import etree
 
+from connectors.national_portal.simulator import PortalSimulator
 from connectors.national_portal.simulator.troubles import TROUBLES
 from tests.unit.national_portal_simulator.soap_calls import XROAD, Caller, dossier, step
 
@@ -54,6 +57,11 @@ ANSWERED: list[tuple[str, str, int, str]] = [
     ("already_exists", "after", 200, "đã tồn tại"),
     ("expired_session", "before", 200, "error_code>-1<"),
     ("rate_limited", "before", 429, "rate"),
+    ("unavailable", "before", 503, "unavailable"),
+    ("wrong_namespace", "before", 200, "urn:another:contract"),
+    ("wrong_namespace", "after", 200, "urn:another:contract"),
+    ("duplicate_answer", "before", 200, "session>"),
+    ("duplicate_answer", "after", 200, "session>"),
 ]
 
 
@@ -71,6 +79,44 @@ async def test_an_answer_in_trouble(
     if trouble == "expired_session":
         await caller.log_in()
     assert (await caller.create(dossier())).code == ("-3" if stage == "after" else "0")
+
+
+async def test_the_answer_of_the_previous_call_of_the_same_operation(caller: Caller) -> None:
+    first = await caller.create(dossier("A"))
+    await caller.look_up("A")
+    await caller.fault(trouble="duplicate_answer")
+    assert (await caller.create(dossier("B"))).body == first.body
+    assert await effects(caller) == 2
+
+
+@pytest.mark.parametrize("trouble", ["rate_limited", "unavailable"])
+async def test_the_caller_is_told_when_to_come_again(caller: Caller, trouble: str) -> None:
+    await caller.fault(trouble=trouble, retry_after=7)
+    assert (await caller.create(dossier())).headers["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize(("code", "text"), [("0", "Mã đã tồn tại"), ("3", None)])
+async def test_words_of_ones_own(caller: Caller, code: str, text: str | None) -> None:
+    await caller.fault(trouble="already_exists", code=code, text=text)
+    answer = await caller.create(dossier())
+    assert answer.code == code
+    assert (text or "Hồ sơ đã tồn tại") in answer.body.decode()
+
+
+async def test_a_look_up_of_the_past(caller: Caller) -> None:
+    await caller.create(dossier())
+    await caller.fault(trouble="stale_look_up", delay=3600)
+    assert (await caller.look_up(CODE)).items == []
+    assert (await caller.look_up(CODE)).items == [{"MaHoSo": CODE}]
+
+
+async def test_a_trouble_is_not_spent_on_a_call_without_a_session(caller: Caller) -> None:
+    await caller.fault(trouble="expired_session")
+    await caller.fault(trouble="business_error", operation="create")
+    await caller.look_up(CODE)
+    assert (await caller.create(dossier())).code == "-1"
+    await caller.log_in()
+    assert (await caller.create(dossier())).code == "-9"
 
 
 async def test_an_ended_session_stays_ended(caller: Caller) -> None:
@@ -149,6 +195,95 @@ async def test_a_late_effect_comes_after_the_connection_is_closed(caller: Caller
     assert (calls[-1]["verdict"], calls[-1]["effects"]) == ("done", 1)
 
 
+async def test_a_late_effect_comes_although_the_session_has_ended_meanwhile(caller: Caller) -> None:
+    await caller.fault(trouble="late_effect", operation="create", delay=0.3)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await caller.create(dossier())
+    await caller.fault(trouble="expired_session")
+    await caller.look_up(CODE)
+    await effects_become(caller, 1)
+
+
+async def test_what_came_late_and_who_could_see_it(caller: Caller) -> None:
+    await caller.create(dossier())
+    for operation in ("update", "steps"):
+        await caller.fault(
+            trouble="late_effect", operation=operation, delay=0.5, label=f"late/{operation}"
+        )
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await caller.update(dossier(TrangThaiHoSo="4"))
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await caller.append(step())
+    await caller.update(dossier(TrangThaiHoSo="5"))
+    await caller.append(step())
+    await effects_become(caller, 5)
+    assert (await caller.control("GET", "/_truth/late?bound=30"))["late"] == []
+    state, steps = (await caller.control("GET", "/_truth/late?bound=0.4"))["late"]
+    assert (state["label"], state["operation"], state["code"]) == ("late/update", "update", CODE)
+    assert (state["later_calls"], state["overtaken"], state["effects"]) == (3, 1, 1)
+    assert state["shown"] == {"existence": False, "state": True, "steps": True}
+    assert state["mended_at"] is None
+    assert state["decided_at"] - state["at"] >= 0.5
+    assert (steps["overtaken"], steps["doubled"]) == (1, 1)
+    assert steps["shown"] == {"existence": False, "state": False, "steps": True}
+    await caller.update(dossier(TrangThaiHoSo="5"))
+    state, _ = (await caller.control("GET", "/_truth/late?bound=0.4"))["late"]
+    assert state["mended_at"] > state["decided_at"]
+
+
+async def test_an_effect_that_waits_until_it_is_overtaken(caller: Caller) -> None:
+    await caller.create(dossier())
+    await caller.fault(trouble="late_effect", operation="update", delay=5, overtaken=True)
+    early = await caller.control("POST", "/_control/faults", {"trouble": "drop", "overtaken": True})
+    assert "overtaken goes with late_effect" in early["errors"][0]["problem"]
+    await caller.control("DELETE", "/_control/faults")
+    await caller.fault(trouble="late_effect", operation="update", delay=0.5, overtaken=True)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await caller.update(dossier(TrangThaiHoSo="4"))
+    await caller.update(dossier(TrangThaiHoSo="4"))  # the same: nothing to overtake
+    await asyncio.sleep(0.7)
+    assert await effects(caller) == 2
+    await caller.update(dossier(TrangThaiHoSo="5"))
+    await effects_become(caller, 4)
+    held = await caller.held(CODE)
+    assert held is not None
+    assert held["status"] == "4"
+
+
+async def test_a_late_creation_of_what_is_there_already_changes_nothing(caller: Caller) -> None:
+    await caller.fault(trouble="late_effect", operation="create", delay=0.4)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await caller.create(dossier())
+    await caller.create(dossier(TrangThaiHoSo="4"))
+    async with asyncio.timeout(10):
+        while not (late := (await caller.control("GET", "/_truth/late?bound=0.3"))["late"]):
+            await asyncio.sleep(0.02)
+    assert (late[0]["verdict"], late[0]["effects"], late[0]["overtaken"]) == ("exists", 0, 1)
+    assert not any(late[0]["shown"].values())
+
+
+async def test_an_answer_in_drops_outlasts_the_callers_patience(
+    caller: Caller, impatient: Caller
+) -> None:
+    await caller.fault(trouble="slow_drip", delay=30)
+    with pytest.raises(TimeoutError):
+        await impatient.create(dossier())
+    assert await effects(caller) == 1
+
+
+async def test_an_answer_in_drops_is_whole(caller: Caller) -> None:
+    await caller.fault(trouble="slow_drip", delay=0.2)
+    assert (await caller.create(dossier())).code == "0"
+
+
+@pytest.mark.parametrize(("stage", "number"), [("before", 0), ("after", 1)])
+async def test_a_reset_in_the_middle_of_the_answer(caller: Caller, stage: str, number: int) -> None:
+    await caller.fault(trouble="reset", stage=stage)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.create(dossier())
+    assert await effects(caller) == number
+
+
 @pytest.mark.parametrize(("atomic", "kept"), [(False, 2), (True, 0)])
 async def test_a_partly_applied_chunk(caller: Caller, atomic: bool, kept: int) -> None:
     await caller.profile(chunk_atomic=atomic)
@@ -198,8 +333,51 @@ async def test_ending_the_faults_ends_the_refusal(caller: Caller) -> None:
     assert (await caller.create(dossier())).code == "0"
 
 
+async def test_a_connection_that_does_not_come_about(caller: Caller, impatient: Caller) -> None:
+    await caller.fault(trouble="connect_timeout", seconds=600)
+    with pytest.raises(TimeoutError):
+        await impatient.create(dossier())
+    await caller.control("DELETE", "/_control/faults")
+    assert (await caller.create(dossier())).code == "0"
+
+
+async def test_ending_the_faults_closes_no_connection(caller: Caller) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", caller.portal.port)
+    await caller.control("DELETE", "/_control/faults")
+    writer.write(b"GET /portal?wsdl HTTP/1.1\r\nHost: portal\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize("trouble", ["tls_expired", "tls_unknown_ca"])
+async def test_a_bad_certificate(tmp_path: Path, trouble: str) -> None:
+    async with PortalSimulator(tmp_path / "truth.sqlite", tls=tmp_path / "tls") as portal:
+        assert portal.url.startswith("https:")
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=portal.ca))
+        async with aiohttp.ClientSession(connector=connector) as http:
+            caller = Caller(portal, http)
+            await caller.log_in()
+            await caller.fault(trouble=trouble, seconds=600)
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await caller.look_up(CODE)
+            await caller.control("DELETE", "/_control/faults")
+            assert (await caller.look_up(CODE)).code == "0"
+
+
+async def test_a_bad_certificate_needs_tls(caller: Caller) -> None:
+    answer = await caller.control("POST", "/_control/faults", {"trouble": "tls_expired"})
+    assert "started with --tls" in answer["errors"][0]["problem"]
+    assert (await caller.create(dossier())).code == "0"
+
+
 async def test_every_trouble_has_been_tried_here() -> None:
     tried = {each[0] for each in ANSWERED} | {
+        "reset",
+        "slow_drip",
+        "stale_look_up",
+        "connect_timeout",
+        "tls_expired",
+        "tls_unknown_ca",
         "no_answer",
         "late_answer",
         "slow",
@@ -238,6 +416,43 @@ async def test_when_a_trouble_strikes(
 ) -> None:
     await caller.fault(trouble="business_error", **rule)
     assert await verdicts(caller, "A", "B", "C", "D") == expected
+
+
+async def test_a_script_gives_each_dossier_its_own_trouble(caller: Caller) -> None:
+    script = {
+        "A": [{"trouble": "business_error", "operation": "create", "label": "first"}],
+        "B": [
+            {"trouble": "expired_session", "operation": "update"},
+            {"trouble": "already_exists", "operation": "create", "times": 2},
+        ],
+    }
+    answer = await caller.control("POST", "/_control/script", script)
+    assert answer == {"numbers": [1, 2, 3]}
+    assert await verdicts(caller, "A", "B", "C", "B", "B", "A") == ["-9", "-3", "0", "-3", "0", "0"]
+    calls = (await caller.control("GET", "/_truth/calls"))["calls"][1:]
+    assert [each["fault"] for each in calls] == [1, 3, None, 3, None, None]
+    assert [each["label"] for each in calls] == ["first", None, None, None, None, None]
+    assert (await caller.update(dossier("B"))).code == "-1"
+    assert (await caller.control("GET", "/_control/faults"))["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ({"A": [{"trouble": "refuse"}]}, "A: refuse meets every caller"),
+        ({"A": [{"trouble": "drop", "dossier": "B"}]}, "A: a rule for the dossier B"),
+        ({"A": [{"trouble": "stale_look_up", "operation": "steps"}]}, "look-ups only"),
+        ({"A": [{"trouble": "drop", "code": "3"}]}, "code and text go with"),
+        ({"A": {"trouble": "drop"}}, ""),
+    ],
+)
+async def test_what_is_wrong_with_a_script_is_named(
+    caller: Caller, script: dict[str, Any], said: str
+) -> None:
+    answer = await caller.control("POST", "/_control/script", script)
+    assert answer["status"] == 400
+    assert said in answer["errors"][0]["problem"]
+    assert (await caller.control("GET", "/_control/faults"))["faults"] == []
 
 
 async def test_a_trouble_of_some_seconds_ends_by_itself(caller: Caller) -> None:
