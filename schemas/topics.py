@@ -40,12 +40,18 @@ class Topic:
         return f"{self.name}-value"
 
     def config(self, replication: int = REPLICATION) -> dict[str, str]:
-        """The broker's settings of this topic. With three replicas one may be down, and no more."""
+        """The broker's settings of this topic. With three replicas one may be down, and no more.
+
+        Whoever reads the log relies on time alone to end it, hence no limit by size; and a replica that
+        has fallen behind must never become the leader, because what it lacks would be lost.
+        """
         return {
             "cleanup.policy": "delete",
             "retention.ms": str(self.retention_ms),
+            "retention.bytes": "-1",
             "max.message.bytes": str(self.max_message_bytes),
             "min.insync.replicas": "2" if replication >= 3 else "1",
+            "unclean.leader.election.enable": "false",
         }
 
 

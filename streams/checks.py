@@ -14,13 +14,13 @@ from connectors.national_portal.sink import NationalPortal
 from connectors.one_stop.source import OneStopSource
 from schemas.codec import Codec
 from schemas.ledger.migrate import require_current
-from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
+from schemas.ledger.model import LedgerMismatch, LedgerReplaced, LedgerUnavailable
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
 from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError
 from streams.reason_texts import in_words
 from streams.settings import Settings
-from streams.topic_check import BrokerUnreachable, topic_partitions, unfit
+from streams.topic_check import BrokerUnreachable, TopicsUnfit, differences, read_topics
 
 _PORTAL_REMEDY = "is the portal, or the security server before it, reachable at THONGSUOT_NATIONAL_PORTAL__ADDRESS?"
 
@@ -71,7 +71,8 @@ async def broker(settings: Settings) -> Checked:
     """Reachable, with every topic as the catalogue says."""
 
     async def ask() -> tuple[str, ...]:
-        return tuple(unfit(await topic_partitions(settings.kafka), settings.kafka.partitions))
+        found = await read_topics(settings.kafka)
+        return tuple(one.en for one in differences(found, settings.kafka.partitions))
 
     return await _told("kafka", "Kafka và các chủ đề", "Kafka and its topics", ask)
 
@@ -167,6 +168,8 @@ def in_vietnamese(error: Exception) -> str:
 
 
 _ERRORS_VI: tuple[tuple[type[Exception], str], ...] = (
+    (LedgerReplaced, "sổ cái vừa được phục hồi khi lệnh đang chạy: chạy lại lệnh"),
+    (TopicsUnfit, "chủ đề thiếu hoặc chưa đúng: chạy thongsuot topics check"),
     (LedgerMismatch, "bảng của sổ cái chưa đúng phiên bản: chạy thongsuot db upgrade"),
     (LedgerUnavailable, "không kết nối được sổ cái: kiểm tra THONGSUOT_LEDGER_URL"),
     (BrokerUnreachable, "không kết nối được Kafka: kiểm tra THONGSUOT_KAFKA__BOOTSTRAP_SERVERS"),
@@ -179,7 +182,7 @@ _ERRORS_VI: tuple[tuple[type[Exception], str], ...] = (
 )
 
 _WRONG_VI = {
-    "kafka": "thiếu chủ đề, hoặc số phân vùng khác với THONGSUOT_KAFKA__PARTITIONS",
+    "kafka": "thiếu chủ đề (chạy thongsuot topics create), hoặc chủ đề khác với danh mục",
     "registry": "chưa dùng được registry: kiểm tra THONGSUOT_REGISTRY_URL",
     "one_stop": "chưa đọc được hệ thống Một cửa: kiểm tra THONGSUOT_ONE_STOP__URL và quyền SELECT",
     "national_portal": "chưa gọi được Cổng: kiểm tra THONGSUOT_NATIONAL_PORTAL__ADDRESS",

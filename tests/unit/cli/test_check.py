@@ -27,6 +27,7 @@ NEED_SETTINGS = [
     ("db", "upgrade"),
     ("schemas", "register"),
     ("topics", "check"),
+    ("topics", "create"),
 ]
 
 
@@ -161,10 +162,3 @@ def test_a_file_that_is_no_database_is_told(
     (problem,) = checked()["one_stop"]["problems"]
     assert "no SQLite database" in problem
     assert "THONGSUOT_ONE_STOP__URL" in problem
-
-
-def test_topics_check_names_the_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    set_environment(monkeypatch, **nothing_running(tmp_path))
-    ended = run("topics", "check")
-    assert ended.exit_code == 1
-    assert "THONGSUOT_KAFKA__BOOTSTRAP_SERVERS" in ended.stdout
