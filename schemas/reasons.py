@@ -29,6 +29,7 @@ class Reason(StrEnum):
     GATEWAY_ERROR = "gateway_error"
     PARTLY_APPLIED = "partly_applied"
     UNCLASSIFIED_ERROR = "unclassified_error"
+    RESTORED = "restored"  # the ledger was restored and does not know whether this was sent
 
     # Rejected: a person, or the source, must put it right.
     REJECTED_BY_TARGET = "rejected_by_target"
@@ -59,6 +60,12 @@ class Reason(StrEnum):
     UNCHANGED = "unchanged"  # the target already holds exactly this
     NEWER_STATE = "newer_state"  # a newer state was delivered
     CORRECTED_AT_SOURCE = "corrected_at_source"  # an edited action: listed, never sent again
+
+    # Found by a verification, after an attempt of unknown outcome.
+    LATE_CREATE = "late_create"  # a create that was taken for not done stands there after all
+    LATE_STATE = "late_state"  # an old state came over a newer one; the newest is sent again
+    LATE_STEP = "late_step"  # a step that was taken for not done stands there after all
+    STEP_TWICE = "step_twice"  # a step stands there more often than it was delivered
 
     # Dead letters.
     UNDECODABLE = "undecodable"

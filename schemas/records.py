@@ -232,7 +232,7 @@ class DossierEvent:
     """One understood change of one dossier: the full state as read and at most one step.
 
     Topic `dossier.events`; the Kafka key is `dossier_id`. `read_seq` is the version of the state.
-    An event of kind ``gap`` carries only identity, `read_seq` and times.
+    A gap, and the deletion of a whole dossier, carry only identity, `read_seq` and times: `identity_only`.
     """
 
     event_id: str
@@ -268,6 +268,59 @@ class DossierEvent:
     effective_at: datetime
     recorded_at: datetime
     sealed: bytes  # PersonalData; empty in a gap
+
+
+def identity_only(
+    *,
+    event_id: str,
+    dossier_id: str,
+    kind: EventKind,
+    source: str,
+    feed: Feed,
+    cursor: str,
+    content_hash: str,
+    read_seq: int,
+    effective_at: datetime,
+    recorded_at: datetime,
+    sealed: bytes,
+) -> DossierEvent:
+    """An event that says which dossier and when, and nothing that could be sent."""
+    nobody = CodeName(code=None, name=None)
+    return DossierEvent(
+        event_id=event_id,
+        dossier_id=dossier_id,
+        kind=kind,
+        source=source,
+        feed=feed,
+        cursor=cursor,
+        content_hash=content_hash,
+        read_seq=read_seq,
+        state_as_of=StateAsOf(action_id=None, modified_at=None),
+        dossier_code=None,
+        aliases=(),
+        born_on_portal=False,
+        procedure=Procedure(local_code=None, national_code=None, name=None, version=None),
+        sector=nobody,
+        receiving_agency=nobody,
+        handling_agency=nobody,
+        channel=None,
+        applicant_type=None,
+        business_state=SourceStatus(status=None, sub_status=None),
+        financial_state=None,
+        result_state=None,
+        return_method=None,
+        times=DossierTimes(),
+        supplements=(),
+        fees=(),
+        attachments=(),
+        results=(),
+        score=ScoreFields(),
+        fallbacks=(),
+        step=None,
+        effective_at=effective_at,
+        recorded_at=recorded_at,
+        sealed=sealed,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +360,7 @@ class DeliveryReceipt:
     reference: str | None  # what the target calls it, where it says
     effective_at: datetime
     delivered_at: datetime
+    step_key: str | None = None  # of a step: the HMAC by which a look-up's list shows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

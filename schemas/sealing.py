@@ -221,6 +221,20 @@ def key_id_of(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m}"
 
 
+def key_id_in(sealed: bytes) -> str | None:
+    """The id of the data key that sealed this; ``None`` where it is no envelope."""
+    raw_id = sealed[len(_ENVELOPE) : _HEADER_BYTES]
+    if sealed[: len(_ENVELOPE)] != _ENVELOPE or not _KEY_ID.fullmatch(raw_id):
+        return None
+    return raw_id.decode()
+
+
+def unwrapped(master_key: bytes, wrapped: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The data keys in clear, by id. Raises `WrongMasterKey`."""
+    wrapper = AESGCM(_checked(master_key, "master key"))
+    return {key_id: _unwrap(wrapper, key_id, key) for key_id, key in wrapped.items()}
+
+
 _PERSON_FIELDS = frozenset(f.name for f in fields(PersonalData))
 
 

@@ -19,12 +19,6 @@ def cursor(connection: Connection, source: str, feed: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def newest_read_seq(connection: Connection, source: str) -> int:
-    """The newest number given out, 0 before the first."""
-    query = select(read_seqs.c.read_seq).where(read_seqs.c.source == source)
-    return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
 def next_read_seq(connection: Connection, source: str, fence: SingletonFence) -> int:
     """Raise the source's `read_seq` by one and return it. The first is 1."""
     require_singleton(connection, fence)

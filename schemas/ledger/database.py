@@ -10,21 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from schemas.ledger.dialect import for_reading, make_engine, sqlstate
-from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
+from schemas.ledger.dialect import for_reading, make_engine
+from schemas.ledger.faults import lost_a_race, raise_named
+from schemas.ledger.model import LedgerUnavailable
 
 T = TypeVar("T")
 
 ATTEMPTS = 6
 """How often one transaction is tried when it loses against another (deadlock, serialisation)."""
-
-_LOST_A_RACE = frozenset({"40001", "40P01"})
-_NOT_OUR_TABLES = frozenset({"42P01", "42703"})
-
-REMEDY = "run: thongsuot db upgrade"
 
 
 class Lane:
@@ -35,6 +31,8 @@ class Lane:
     """
 
     def __init__(self, url: str, name: str) -> None:
+        self.guard: Callable[[Connection], None] | None = None
+        """Looks at every new connection, and at a SQLite file before every transaction; may refuse it."""
         self._engine = make_engine(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
@@ -60,12 +58,14 @@ class Lane:
             try:
                 return self._once(work, reading)
             except DBAPIError as error:
-                if sqlstate(error.orig) in _LOST_A_RACE and attempt < ATTEMPTS:
+                if lost_a_race(error) and attempt < ATTEMPTS:
                     time.sleep(random.uniform(0.002, 0.02) * attempt)
                     continue
-                raise _named(error) from error
+                raise_named(error)
             except PoolTimeout as error:
                 raise LedgerUnavailable("the ledger's connection is still in use") from error
+            except (StatementError, UnicodeError, OverflowError) as error:
+                raise_named(error)
         raise AssertionError("unreachable")
 
     def _once(self, work: Callable[[Connection], T], reading: bool) -> T:
@@ -73,19 +73,6 @@ class Lane:
             if reading:
                 connection = for_reading(connection)
             with connection.begin():
+                if self.guard is not None:
+                    self.guard(connection)
                 return work(connection)
-
-
-def _named(error: DBAPIError) -> Exception:
-    """The error in the ledger's own words; one that is a fault of ours stays as it is."""
-    text = str(error.orig).partition("\n")[0]
-    if sqlstate(error.orig) in _NOT_OUR_TABLES or text.startswith(("no such table", "no such col")):
-        return LedgerMismatch(f"the ledger's tables are not those of this version: {REMEDY}")
-    if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
-        # The driver's text may name hosts, never rows: parameters are hidden.
-        return LedgerUnavailable(
-            f"the ledger does not answer ({type(error.orig).__name__}: {text})"
-        )
-    if isinstance(error, ProgrammingError) and "closed" in text:
-        return LedgerUnavailable("the ledger's connection is closed")
-    return error

@@ -6,6 +6,7 @@ database's own clock without parsing text. PostgreSQL keeps `timestamptz`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -30,6 +31,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from schemas.ledger.model import LedgerUnavailable
+
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A result row, read by column name."""
 
@@ -45,9 +48,11 @@ _SQLITE_CLOCK = text(
 _POSTGRESQL_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
 
 # A partition's lock that outlives its holder must not hold the flow: the server finds the dead peer.
+# Our statements need one plan each, whatever their values: left alone, the planner plans an update of a
+# partitioned table anew for every row, which doubles what a delivery costs the server.
 _POSTGRESQL_OPTIONS = (
     f"-c timezone=UTC -c lock_timeout={int(BUSY_SECONDS * 1000)}"
-    " -c idle_in_transaction_session_timeout=60000"
+    " -c idle_in_transaction_session_timeout=60000 -c plan_cache_mode=force_generic_plan"
 )
 
 
@@ -221,3 +226,41 @@ def lock_migrations(connection: Connection) -> None:
 def sqlstate(error: BaseException | None) -> str:
     """PostgreSQL's error code, or ""."""
     return str(getattr(error, "sqlstate", None) or "")
+
+
+def sqlite_code(error: BaseException | None) -> str:
+    """SQLite's result code without its prefix ("BUSY", "CONSTRAINT_UNIQUE"), or ""."""
+    name = str(getattr(error, "sqlite_errorname", None) or "")
+    return name.removeprefix("SQLITE_")
+
+
+_POSTGRESQL_MARK = text(
+    "SELECT (SELECT system_identifier FROM pg_control_system()) || '/'"
+    " || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/'"
+    " || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+)
+
+
+def database_mark(connection: Connection) -> str:
+    """What tells this database from any other, and from a copy of itself that was put in its place.
+
+    PostgreSQL: the cluster, the database in it, and the timeline, which a restore to a point in time and
+    the promotion of a standby raise. SQLite: the file's inode; its device's number may be another one
+    after the next boot.
+    """
+    if connection.dialect.name == "postgresql":
+        return f"postgresql/{connection.execute(_POSTGRESQL_MARK).scalar_one()}"
+    return sqlite_mark(sqlite_file(connection))
+
+
+def sqlite_mark(path: str) -> str:
+    """The same of a SQLite file, without asking the database. Raises `LedgerUnavailable`."""
+    try:
+        return f"sqlite/{os.stat(path).st_ino}"
+    except FileNotFoundError:
+        raise LedgerUnavailable("the ledger's file is not there") from None
+
+
+def sqlite_file(connection: Connection) -> str:
+    """The path of the database file."""
+    return str(connection.exec_driver_sql("PRAGMA database_list").one()[2])

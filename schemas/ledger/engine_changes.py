@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -35,8 +36,8 @@ from schemas.ledger.dialect import (
     without_nul,
 )
 from schemas.ledger.fences import holding
-from schemas.ledger.model import Applied, AttemptOutcome, Change, DeliveryState, Verdict
-from schemas.ledger.tables import OPEN_DELIVERY, attempts, claims, content, deliveries
+from schemas.ledger.model import Applied, AttemptOutcome, Change, DeliveryState, Verdict, Verify
+from schemas.ledger.tables import OPEN_DELIVERY, attempts, claims, content, deliveries, findings
 from schemas.ledger.tables import dossier_target as dt
 from schemas.ledger.written import Written
 
@@ -66,21 +67,21 @@ def apply(connection: Connection, changes: Sequence[Change]) -> list[Applied]:
     return [Applied(verdict=verdict, at=at) for verdict in verdicts]
 
 
+_SAID = (
+    select(attempts.c.attempt_id, attempts.c.outcome)
+    .where(attempts.c.attempt_id.in_(bindparam("attempts", expanding=True)))
+    .order_by(attempts.c.attempt_id)
+)
+
+
 def _overtaken(connection: Connection, changes: Sequence[Change]) -> list[int]:
     """The changes that would close a silent attempt whose maker has spoken since they were decided."""
     closing = {c.close: i for i, c in enumerate(changes) if c.close and c.unless_said}
     if not closing:
         return []
     # Locked, so that an outcome that is being written elsewhere is waited for.
-    rows = connection.execute(
-        locked(
-            connection,
-            select(attempts.c.attempt_id, attempts.c.outcome)
-            .where(attempts.c.attempt_id.in_(sorted(closing)))
-            .order_by(attempts.c.attempt_id),
-            shared=False,
-        )
-    )
+    query = locked(connection, _SAID, shared=False)
+    rows = connection.execute(query, {"attempts": sorted(closing)})
     return [closing[row.attempt_id] for row in rows if row.outcome is not None]
 
 
@@ -245,6 +246,7 @@ _SETTLE = Written(
             else_=_d.attempt_id,
         ),
         receipt=bindparam("b_receipt"),
+        step_key=func.coalesce(_given("b_key", _d.step_key), _d.step_key),
     )
 )
 
@@ -271,6 +273,35 @@ _DOSSIER = Written(
 )
 
 
+# Apart from the statement above: few dossiers owe a verification, and that one is on everybody's way.
+_VERIFY = Written(
+    update(dt)
+    .where(dt.c.target == bindparam("b_target"), dt.c.dossier_id == bindparam("b_dossier"))
+    .values(verification=bindparam("b_stage"), verify_at=bindparam("b_due_at"))
+)
+
+_FOUND = Written(lambda connection: insert_or_skip(connection, findings, ["finding_id"]))
+
+
+def _keep_findings(connection: Connection, changes: list[Change], moment: datetime) -> None:
+    found = [
+        {
+            "finding_id": finding.finding_id,
+            "target": change.target,
+            "dossier_id": change.dossier_id,
+            "found_at": moment,
+            "reason": finding.reason.value,
+            "delivery_id": finding.delivery_id,
+            "step_key": finding.step_key,
+            "detail": finding.detail,
+        }
+        for change in changes
+        for finding in change.findings
+    ]
+    if found:
+        _FOUND.run(connection, found)
+
+
 def _write(connection: Connection, changes: list[Change], at: float) -> None:
     moment = to_moment(at)
     intents: list[dict[str, Any]] = []
@@ -278,6 +309,7 @@ def _write(connection: Connection, changes: list[Change], at: float) -> None:
     closing: list[dict[str, Any]] = []
     settling: list[dict[str, Any]] = []
     dossiers: list[dict[str, Any]] = []
+    verifying: list[dict[str, Any]] = []
     for c in changes:
         key = {"b_target": c.target, "b_dossier": c.dossier_id}
         if (intent := c.intent) is not None:
@@ -305,6 +337,8 @@ def _write(connection: Connection, changes: list[Change], at: float) -> None:
         settling.extend(_settled_rows(c, key, at))
         if c.patch is not None or c.claim is not None or c.release_seq is not None:
             dossiers.append(_dossier_row(c, key))
+        if c.patch is not None and c.patch.verify is not None:
+            verifying.append(_verify_row(c.patch.verify, key, at))
     if intents:
         intents.sort(key=lambda row: row["attempt_id"])
         _INTENT.run(connection, intents)
@@ -317,6 +351,10 @@ def _write(connection: Connection, changes: list[Change], at: float) -> None:
     if dossiers:
         dossiers.sort(key=lambda row: (row["b_target"], row["b_dossier"]))
         _DOSSIER.run(connection, dossiers)
+    if verifying:
+        verifying.sort(key=lambda row: (row["b_target"], row["b_dossier"]))
+        _VERIFY.run(connection, verifying)
+    _keep_findings(connection, changes, moment)
 
 
 def _settled_rows(change: Change, key: dict[str, Any], at: float) -> list[dict[str, Any]]:
@@ -332,9 +370,19 @@ def _settled_rows(change: Change, key: dict[str, Any], at: float) -> list[dict[s
             "b_settled": to_moment(at) if s.state in ENDS else None,
             "b_attempt": attempt_id if s.state is DeliveryState.DELIVERED else None,
             "b_receipt": "owed" if s.state is DeliveryState.DELIVERED else None,
+            "b_key": s.step_key,
         }
         for s in change.settled
     ]
+
+
+def _verify_row(verify: Verify, key: dict[str, Any], at: float) -> dict[str, Any]:
+    due_at = verify.due_at(at)
+    return {
+        **key,
+        "b_stage": verify.stage.value if verify.stage is not None else None,
+        "b_due_at": to_moment(due_at) if due_at is not None else None,
+    }
 
 
 def _dossier_row(change: Change, key: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, bindparam, insert, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Table,
+    bindparam,
+    insert,
+    select,
+    text,
+    true,
+    update,
+)
 
-from schemas.ledger.dialect import clock, insert_or_skip, insert_or_update, to_moment
+from schemas.ledger import partitions
+from schemas.ledger.dialect import AnyRow, clock, insert_or_skip, insert_or_update, to_moment
 from schemas.ledger.fences import positions_held
 from schemas.ledger.model import (
     OPEN_STATES,
@@ -17,15 +30,18 @@ from schemas.ledger.model import (
     Fence,
     Known,
     PositionHole,
+    RestoredPartition,
     StaleOwner,
 )
 from schemas.ledger.projection import dossier_rows
+from schemas.ledger.restore import look_at_partition
 from schemas.ledger.tables import (
     dead_letters,
     deliveries,
     dossier_aliases,
     dossier_target,
     dossiers,
+    event_keys,
     events,
     positions,
     timeline,
@@ -44,11 +60,38 @@ def enlist(
 ) -> EnlistResult:
     """See `Ledger.enlist`."""
     stands = _standing(connection, list(fences.values()), first_offsets)
-    new = _unknown(connection, [e for e in batch if e.offset >= stands[e.partition]])
+    new = _unknown(connection, [e for e in batch if e.offset >= stands[e.partition].next_offset])
     if new:
-        _write(connection, new, to_moment(clock(connection)))
+        _write(connection, _placed(new, stands), to_moment(clock(connection)))
     _move(connection, fences, stands, next_offsets)
-    return EnlistResult(enlisted=len(new), duplicates=len(batch) - len(new))
+    return EnlistResult(
+        enlisted=len(new),
+        duplicates=len(batch) - len(new),
+        restored=_reached(connection, fences, stands, next_offsets),
+    )
+
+
+def _placed(batch: Sequence[Enlistment], stands: Mapping[int, AnyRow]) -> list[Enlistment]:
+    """The same, each with the base of its log."""
+    return [
+        replace(item, log_base=base) if (base := stands[item.partition].log_base) else item
+        for item in batch
+    ]
+
+
+def _reached(
+    connection: Connection,
+    fences: Mapping[int, Fence],
+    stands: Mapping[int, AnyRow],
+    next_offsets: Mapping[int, int],
+) -> tuple[RestoredPartition, ...]:
+    """After a restore: what the partitions need that have now come to where the log ended then."""
+    return tuple(
+        look_at_partition(connection, fences[partition], row.log_base + row.verify_until)
+        for partition, row in sorted(stands.items())
+        if row.verify_until is not None
+        and max(row.next_offset, next_offsets.get(partition, 0)) >= row.verify_until
+    )
 
 
 def advance(
@@ -85,17 +128,17 @@ def advance(
 
 def _standing(
     connection: Connection, fences: Sequence[Fence], first_offsets: Mapping[int, int]
-) -> dict[int, int]:
-    """Lock the positions and return the next offset of each partition."""
+) -> dict[int, AnyRow]:
+    """Lock the positions and return the row of each partition."""
     held = positions_held(connection, fences, lock=True, shared=False)
     stale = sorted(fence.partition for fence in fences if fence not in held)
     if stale:
         raise StaleOwner(f"partitions {stale} of {fences[0].topic} have another owner")
-    stands = {fence.partition: next_offset for fence, next_offset in held.items()}
+    stands = {fence.partition: row for fence, row in held.items()}
     for partition, first in sorted(first_offsets.items()):
-        if first > stands[partition]:
+        if first > (at := stands[partition].next_offset):
             raise PositionHole(
-                f"the ledger stands at {stands[partition]} in partition {partition}, the log goes on at"
+                f"the ledger stands at {at} in partition {partition}, the log goes on at"
                 f" {first}: events between were not taken in"
             )
     return stands
@@ -115,13 +158,13 @@ _AHEAD = Written(
 def _move(
     connection: Connection,
     fences: Mapping[int, Fence],
-    stands: Mapping[int, int],
+    stands: Mapping[int, AnyRow],
     next_offsets: Mapping[int, int],
 ) -> None:
     ahead = [
         {"b_flow": f.flow, "b_topic": f.topic, "b_partition": partition, "b_next": next_offset}
         for partition, next_offset in sorted(next_offsets.items())
-        if next_offset > stands[partition]
+        if next_offset > stands[partition].next_offset
         for f in (fences[partition],)
     ]
     if ahead:
@@ -137,7 +180,7 @@ def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlist
     for some in chunks(list(first)):
         known.update(
             connection.execute(
-                select(events.c.event_id).where(events.c.event_id.in_(some))
+                select(event_keys.c.event_id).where(event_keys.c.event_id.in_(some))
             ).scalars()
         )
     return [item for event_id, item in first.items() if event_id not in known]
@@ -169,6 +212,18 @@ def _raised(connection: Connection) -> Insert:
     )
 
 
+def _numbered(connection: Connection) -> Insert:
+    statement = insert(deliveries)
+    if connection.dialect.name == "postgresql":
+        number = text("nextval('deliveries_delivery_id_seq')")
+        statement = statement.values(
+            delivery_id=bindparam("b_first_id", type_=BigInteger()).op("+")(number)
+        )
+    return statement
+
+
+_KEY_COLUMNS = _all_but(event_keys)
+_KEY = Written(insert(event_keys))
 _EVENT = Written(insert(events))
 _TIMELINE = Written(insert(timeline))
 _DOSSIER = Written(_renewed)
@@ -176,14 +231,20 @@ _ALIAS = Written(
     lambda connection: insert_or_skip(connection, dossier_aliases, ["dossier_id", "kind", "value"])
 )
 _DELIVERY = Written(
-    insert(deliveries),
+    _numbered,
     columns=_all_but(deliveries, "delivery_id", "detail", "attempt_id", "receipt", "step_key"),
 )
-_WORK = Written(_raised, columns=_all_but(dossier_target, "delivered_hash", "claimed_code"))
+_WORK = Written(
+    _raised,
+    columns=_all_but(dossier_target, "delivered_hash", "claimed_code", "verification", "verify_at"),
+)
 
 
 def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -> None:
-    _EVENT.run(connection, [_event_row(item, now) for item in batch])
+    rows = [_event_row(item, now) for item in batch]
+    partitions.provide(connection, {partitions.month_of(row["source_day"]) for row in rows})
+    _KEY.run(connection, [{name: row[name] for name in _KEY_COLUMNS} for row in rows])
+    _EVENT.run(connection, rows)
     _TIMELINE.run(connection, [_timeline_row(item) for item in batch])
     projected = _project(connection, batch)
     aliases = {
@@ -250,13 +311,14 @@ def _event_row(item: Enlistment, now: datetime) -> dict[str, Any]:
     event = item.event
     return {
         "event_id": event.event_id,
+        "source_day": partitions.source_day(event),
         "dossier_id": event.dossier_id,
         "kind": event.kind.value,
         "source": event.source,
         "feed": event.feed.value,
         "topic": item.topic,
         "partition": item.partition,
-        "log_pos": item.offset,
+        "log_pos": item.log_pos,
         "version": event.read_seq,
         "content_hash": event.content_hash,
         "effective_at": event.effective_at,
@@ -271,8 +333,9 @@ def _timeline_row(item: Enlistment) -> dict[str, Any]:
     step = event.step
     return {
         "event_id": event.event_id,
+        "source_day": partitions.source_day(event),
         "dossier_id": event.dossier_id,
-        "log_pos": item.offset,
+        "log_pos": item.log_pos,
         "kind": event.kind.value,
         "action_id": step.action_id if step else None,
         "action_code": step.action_code if step else None,
@@ -288,13 +351,16 @@ def _timeline_row(item: Enlistment) -> dict[str, Any]:
 def _delivery_row(item: Enlistment, nth: int, now: datetime) -> dict[str, Any]:
     due = item.dues[nth]
     ended = due.state not in OPEN_STATES
+    day = partitions.source_day(item.event)
     return {
+        "b_first_id": partitions.first_id(partitions.month_of(day)),
         "event_id": item.event.event_id,
+        "source_day": day,
         "dossier_id": item.event.dossier_id,
         "target": due.target,
         "operation": due.operation.value,
         "version": item.event.read_seq,
-        "log_pos": item.offset,
+        "log_pos": item.log_pos,
         "partition": item.partition,
         "state": due.state.value,
         "reason": due.reason.value if due.reason else None,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
 
-from schemas.ledger.dialect import AnyRow, insert_or_skip, locked
+from schemas.ledger.dialect import EPOCH, AnyRow, clock, insert_or_skip, locked, to_moment
 from schemas.ledger.model import Fence, Position, PositionHole, SingletonFence, StaleOwner
 from schemas.ledger.tables import positions, singletons
+
+_NOBODY = ""
 
 _POSITIONS = (
     select(
@@ -18,6 +21,8 @@ _POSITIONS = (
         positions.c.epoch,
         positions.c.next_offset,
         positions.c.topic_id,
+        positions.c.log_base,
+        positions.c.verify_until,
     )
     .where(
         positions.c.flow == bindparam("flow"),
@@ -47,6 +52,7 @@ def take_over(
             "epoch": 0,
             "next_offset": 0,
             "topic_id": topic_id,
+            "log_base": 0,
         }
         for partition in wanted
     ]
@@ -72,7 +78,14 @@ def take_over(
                 {"p": row.partition, "owner": owner, "epoch": epoch, "topic_id": known_id}
             )
         fence = Fence(flow=flow, topic=topic, partition=row.partition, owner=owner, epoch=epoch)
-        result.append(Position(fence=fence, next_offset=row.next_offset, topic_id=known_id))
+        result.append(
+            Position(
+                fence=fence,
+                next_offset=row.next_offset,
+                topic_id=known_id,
+                log_base=row.log_base,
+            )
+        )
     if changed:
         connection.execute(
             update(positions).where(
@@ -94,12 +107,12 @@ def holding(
 
 def positions_held(
     connection: Connection, fences: Iterable[Fence], *, lock: bool, shared: bool
-) -> dict[Fence, int]:
-    """The fences that still hold, each with its partition's next offset."""
+) -> dict[Fence, AnyRow]:
+    """The fences that still hold, each with its position row."""
     groups: dict[tuple[str, str], list[Fence]] = defaultdict(list)
     for fence in fences:
         groups[fence.flow, fence.topic].append(fence)
-    held: dict[Fence, int] = {}
+    held: dict[Fence, AnyRow] = {}
     for (flow, topic), members in sorted(groups.items()):
         query = locked(connection, _POSITIONS, shared=shared) if lock else _POSITIONS
         wanted = sorted({fence.partition for fence in members})
@@ -108,34 +121,71 @@ def positions_held(
         for fence in members:
             row = rows.get(fence.partition)
             if row is not None and row.owner == fence.owner and row.epoch == fence.epoch:
-                held[fence] = row.next_offset
+                held[fence] = row
     return held
 
 
 def take_singleton(connection: Connection, name: str, owner: str) -> SingletonFence:
     """Raise the epoch of a singleton, unless `owner` already holds it."""
-    query = select(singletons.c.owner, singletons.c.epoch).where(singletons.c.name == name)
+    taken = _take_singleton(connection, name, owner, silence=None)
+    assert taken is not None
+    return taken
+
+
+def take_silent_singleton(
+    connection: Connection, name: str, owner: str, silence: float
+) -> SingletonFence | None:
+    """The same, but ``None`` when another owner holds it and has beaten within `silence` seconds."""
+    return _take_singleton(connection, name, owner, silence)
+
+
+def _take_singleton(
+    connection: Connection, name: str, owner: str, silence: float | None
+) -> SingletonFence | None:
     connection.execute(
         insert_or_skip(connection, singletons, ["name"]),
-        {"name": name, "owner": owner, "epoch": 0},
+        {"name": name, "owner": _NOBODY, "epoch": 0, "beat_at": EPOCH},
     )
+    query = select(singletons).where(singletons.c.name == name)
     row = connection.execute(locked(connection, query, shared=False)).one()
-    epoch = row.epoch if row.owner == owner and row.epoch > 0 else row.epoch + 1
-    if epoch != row.epoch:
-        connection.execute(
-            update(singletons).where(singletons.c.name == name).values(owner=owner, epoch=epoch)
-        )
+    now = to_moment(clock(connection))
+    mine = row.owner == owner
+    held = not mine and row.owner != _NOBODY
+    if held and silence is not None and now - row.beat_at < timedelta(seconds=silence):
+        return None
+    epoch = row.epoch if mine else row.epoch + 1
+    connection.execute(
+        update(singletons)
+        .where(singletons.c.name == name)
+        .values(owner=owner, epoch=epoch, beat_at=now)
+    )
     return SingletonFence(name=name, owner=owner, epoch=epoch)
+
+
+def beat_singleton(connection: Connection, fence: SingletonFence) -> None:
+    """Say that the owner lives. Raises `StaleOwner` when another one holds it."""
+    now = to_moment(clock(connection))
+    if not connection.execute(
+        update(singletons).where(_held_by(fence)).values(beat_at=now)
+    ).rowcount:
+        raise StaleOwner(f"{fence.name} was taken over by another process")
+
+
+def release_singleton(connection: Connection, fence: SingletonFence) -> None:
+    """Let the next one take it at once. Nothing happens when it is another one's already."""
+    connection.execute(update(singletons).where(_held_by(fence)).values(owner=_NOBODY))
+
+
+def _held_by(fence: SingletonFence) -> ColumnElement[bool]:
+    return and_(
+        singletons.c.name == fence.name,
+        singletons.c.owner == fence.owner,
+        singletons.c.epoch == fence.epoch,
+    )
 
 
 def require_singleton(connection: Connection, fence: SingletonFence) -> None:
     """Lock the singleton's row. Raises `StaleOwner` when another one holds it."""
-    query = select(singletons.c.name).where(
-        and_(
-            singletons.c.name == fence.name,
-            singletons.c.owner == fence.owner,
-            singletons.c.epoch == fence.epoch,
-        )
-    )
+    query = select(singletons.c.name).where(_held_by(fence))
     if connection.execute(locked(connection, query, shared=True)).first() is None:
         raise StaleOwner(f"{fence.name} was taken over by another process")

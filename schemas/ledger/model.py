@@ -68,6 +68,17 @@ class Known(StrEnum):
     PRESENT = "present"
 
 
+class Verification(StrEnum):
+    """What is still to be done at a target because an effect may have come later than believed."""
+
+    FIRST = "first"  # a look-up is due
+    MEND = "mend"  # it found an old state: the newest is owed once more, then the second look-up
+    SECOND = "second"  # a look-up is due, the last
+    LAST_MEND = (
+        "last_mend"  # it found an old state again: the newest is owed once more, then no more
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
     """A claim to own one partition of one flow: refused when the position row says another epoch."""
@@ -81,11 +92,26 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a flow has come in one partition. `next_offset` is the truth; Kafka's is a hint."""
+    """How far a flow has come in one partition. `next_offset` is the truth; Kafka's is a hint.
+
+    A record's place in the log is `log_base` + its offset, also when the topic was made anew.
+    """
 
     fence: Fence
     next_offset: int
     topic_id: str | None
+    log_base: int = 0
+    restored: RestoredPartition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredPartition:
+    """What was found out, and what must be found out, about one partition of a restored ledger."""
+
+    partition: int
+    proved: int  # deliveries that a receipt in the log settles
+    dossiers: int  # at a target, that are looked at before anything is sent
+    steps: int  # of them that the target must tell about, or a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +132,14 @@ class Enlistment:
     payload: bytes
     topic: str
     partition: int
-    offset: int
+    offset: int  # Kafka's
     dues: tuple[Due, ...]
+    log_base: int = 0  # set by the ledger from its position
+
+    @property
+    def log_pos(self) -> int:
+        """Its place in the log: the order within a dossier, also across topics made anew."""
+        return self.log_base + self.offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +148,7 @@ class EnlistResult:
 
     enlisted: int
     duplicates: int  # events already known, and offsets below the position
+    restored: tuple[RestoredPartition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +200,17 @@ class DossierTarget:
     work_seq: int = 0  # raised by every enlistment; released only by compare-and-set
     wake_at: float | None = None
     deadline: float | None = None
+    verification: Verification | None = None
+    verify_at: float | None = None  # of a look-up that is due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentStep:
+    """A step as it was last sent. One that stands there more often, and was found, is listed as often."""
+
+    delivery_id: int
+    key: str
+    state: DeliveryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +225,11 @@ class Work:
     rows: tuple[DeliveryRow, ...]
     attempts: tuple[Attempt, ...]
     more: bool = False
-    settled_keys: tuple[str, ...] = ()  # step keys of the delivered steps; read only when a steps
-    # attempt is open, to tell what a look-up's list owes to earlier attempts
+    # Every step that was ever sent, in log order; read only when a steps attempt is open or a
+    # verification is owed, to tell what a look-up's list owes to whom.
+    sent_steps: tuple[SentStep, ...] = ()
+    # The state that the target should hold, with its payload; read only when a verification is owed.
+    delivered: DeliveryRow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +240,7 @@ class Settled:
     state: DeliveryState
     reason: Reason | None = None
     detail: str | None = None  # field and remedy, never content
+    step_key: str | None = None  # of a step whose key no intent has written; None leaves it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +257,30 @@ class AttemptOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """What is owed next of a verification; no stage: nothing more. Times in seconds."""
+
+    stage: Verification | None = None
+    due: float | None = None
+    rest: float = 0.0  # the look-up waits at least so long after this was written
+
+    def due_at(self, written_at: float) -> float | None:
+        """When the look-up is due, if this is written then."""
+        return None if self.due is None else max(self.due, written_at + self.rest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a target was found to hold against our belief, for a person to list; see `Reason`."""
+
+    finding_id: str
+    reason: Reason
+    delivery_id: int | None
+    step_key: str | None = None  # of a step that stands there more often than was delivered
+    detail: str | None = None  # names of fields, never content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DossierPatch:
     """What changes of a `DossierTarget`. ``None`` leaves a field; `clear_hash` empties the hash."""
 
@@ -218,6 +290,7 @@ class DossierPatch:
     clear_hash: bool = False
     last_step: int | None = None
     failures: int | None = None
+    verify: Verify | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +315,7 @@ class Change:
     unless_said: bool = False
     settled: tuple[Settled, ...] = ()
     patch: DossierPatch | None = None
+    findings: tuple[Finding, ...] = ()
     release_seq: int | None = None
     wake_at: float | None = None
 
@@ -277,8 +351,23 @@ class LedgerUnavailable(Exception):
     """The database does not answer now; the caller waits and tries again."""
 
 
+class LedgerRefuses(Exception):
+    """The database cannot hold what it was given: the same rows will be refused again.
+
+    The whole transaction was undone. The text names code, table and constraint, never a value; the
+    original error is the cause.
+    """
+
+
 class LedgerMismatch(Exception):
     """The database is not at the migration this code needs. The text names the remedy."""
+
+
+class LedgerReplaced(LedgerMismatch):
+    """The database is not the one that this process opened, or was restored: the process must end.
+
+    What starts in its place verifies what the lost time may have sent, before it sends anything.
+    """
 
 
 class EngineLedger(Protocol):
@@ -303,12 +392,16 @@ class EngineLedger(Protocol):
         ...
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Applied]:
-        """Apply all changes in one transaction, each as `Change` says. Raises `LedgerUnavailable`."""
+        """Apply all changes in one transaction, each as `Change` says.
+
+        Raises `LedgerUnavailable`, or `LedgerRefuses` when the database will not hold one of them: then none
+        was written.
+        """
         ...
 
 
 class Ledger(EngineLedger, Protocol):
-    """The whole ledger, as the flows need it. Every method raises `LedgerUnavailable`."""
+    """The whole ledger, as the flows need it. Every method raises `LedgerUnavailable` and `LedgerRefuses`."""
 
     async def take_over(
         self, flow: str, topic: str, topic_id: str | None, partitions: Sequence[int], owner: str
@@ -317,6 +410,10 @@ class Ledger(EngineLedger, Protocol):
 
         Raises `PositionHole` when `topic_id` differs from the one remembered.
         """
+        ...
+
+    async def held(self, fences: Sequence[Fence]) -> frozenset[Fence]:
+        """Those of the claims that still hold."""
         ...
 
     async def enlist(
@@ -344,8 +441,18 @@ class Ledger(EngineLedger, Protocol):
         """Move a position without events, keeping dead letters. Raises as `enlist`."""
         ...
 
-    async def unpublished(self, limit: int) -> Sequence[DeliveryReceipt]:
-        """Receipts of delivered rows that were not yet published, oldest first."""
+    async def still_the_same(self) -> None:
+        """Raises `LedgerReplaced` when the ledger was restored under this process."""
+        ...
+
+    async def unpublished(
+        self, limit: int, fences: Sequence[Fence] | None = None
+    ) -> Sequence[DeliveryReceipt]:
+        """Receipts of delivered rows that were not yet published, oldest first.
+
+        With `fences` only those of their partitions, as far as the fences hold: so that of several
+        processes each publishes its own.
+        """
         ...
 
     async def mark_published(self, delivery_ids: Sequence[int]) -> None: ...
@@ -394,7 +501,21 @@ class CaptureLedger(Protocol):
     """What the capture service needs of the ledger."""
 
     async def take_singleton(self, name: str, owner: str) -> SingletonFence:
-        """Become the only one: the epoch is raised, unless the owner already is `owner`."""
+        """Become the only one, whoever was: the epoch is raised, unless the owner already is `owner`."""
+        ...
+
+    async def take_silent_singleton(
+        self, name: str, owner: str, silence: float
+    ) -> SingletonFence | None:
+        """The same if nobody holds it, or its owner has not beaten for `silence` seconds; else ``None``."""
+        ...
+
+    async def beat_singleton(self, fence: SingletonFence) -> None:
+        """Say that the owner lives, by the database's clock. Raises `StaleOwner`."""
+        ...
+
+    async def release_singleton(self, fence: SingletonFence) -> None:
+        """Let the next one take it at once; nothing happens when it is another one's already."""
         ...
 
     async def cursor(self, source: str, feed: str) -> str | None: ...
@@ -404,10 +525,6 @@ class CaptureLedger(Protocol):
 
         Raises `StaleOwner`.
         """
-        ...
-
-    async def newest_read_seq(self, source: str) -> int:
-        """The newest `read_seq` of a source, 0 before the first: as long as it moves, its owner lives."""
         ...
 
     async def save_page(
@@ -452,8 +569,18 @@ class TraceEntry:
     """One line in the story of a dossier, for `thongsuot trace`. `facts` holds no personal data."""
 
     at: datetime
-    kind: str  # event | delivery | attempt | receipt | dead_letter
+    kind: str  # event | delivery | attempt | receipt | finding | dead_letter
     facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRow:
+    """One finding, with the dossier that it is about."""
+
+    target: str
+    dossier_id: str
+    at: datetime
+    finding: Finding
 
 
 class LedgerReports(Protocol):
@@ -467,6 +594,10 @@ class LedgerReports(Protocol):
 
     async def open_dead_letters(self) -> Mapping[str, int]:
         """Dead letters that nobody has dealt with, by reason."""
+        ...
+
+    async def findings(self) -> Sequence[FoundRow]:
+        """What verifications found at the targets, oldest first."""
         ...
 
     async def find_dossier(self, number: str) -> Sequence[str]:

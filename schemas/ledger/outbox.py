@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, select, update
 
+from schemas.ledger.fences import holding
+from schemas.ledger.model import Fence
 from schemas.ledger.tables import RECEIPT_OWED, attempts, deliveries, dossiers, events
 from schemas.ledger.work import chunks
 from schemas.records import DeliveryReceipt
 
 
-def unpublished(connection: Connection, limit: int) -> list[DeliveryReceipt]:
-    """Receipts not yet published, oldest first."""
+def unpublished(
+    connection: Connection, limit: int, fences: Sequence[Fence] | None = None
+) -> list[DeliveryReceipt]:
+    """Receipts not yet published, oldest first; with `fences` of those partitions that still hold."""
     query = (
         select(
             deliveries.c.delivery_id,
@@ -22,17 +26,27 @@ def unpublished(connection: Connection, limit: int) -> list[DeliveryReceipt]:
             deliveries.c.operation,
             deliveries.c.attempt_id,
             deliveries.c.settled_at,
+            deliveries.c.step_key,
             dossiers.c.code,
             attempts.c.reference,
             events.c.effective_at,
         )
-        .join(events, events.c.event_id == deliveries.c.event_id)
+        .join(
+            events,
+            and_(
+                events.c.event_id == deliveries.c.event_id,
+                events.c.source_day == deliveries.c.source_day,
+            ),
+        )
         .outerjoin(dossiers, dossiers.c.dossier_id == deliveries.c.dossier_id)
         .outerjoin(attempts, attempts.c.attempt_id == deliveries.c.attempt_id)
         .where(RECEIPT_OWED)
         .order_by(deliveries.c.settled_at, deliveries.c.delivery_id)
         .limit(limit)
     )
+    if fences is not None:
+        held = sorted({fence.partition for fence in holding(connection, fences, lock=False)})
+        query = query.where(deliveries.c.partition.in_(held))
     return [
         DeliveryReceipt(
             delivery_id=row.delivery_id,
@@ -45,6 +59,7 @@ def unpublished(connection: Connection, limit: int) -> list[DeliveryReceipt]:
             reference=row.reference,
             effective_at=row.effective_at,
             delivered_at=row.settled_at,
+            step_key=row.step_key,
         )
         for row in connection.execute(query)
     ]

@@ -21,14 +21,14 @@ def dossier_rows(
         event = item.event
         row = rows.get(event.dossier_id)
         if row is None:
-            rows[event.dossier_id] = _row(event, item.offset)
-        elif event.kind is not EventKind.GAP and (event.read_seq, item.offset) >= (
+            rows[event.dossier_id] = _row(event, item.log_pos)
+        elif event.kind is not EventKind.GAP and (event.read_seq, item.log_pos) >= (
             row["state_version"],
             row["log_pos"],
         ):
             # Where a dossier was born does not change, whatever a later reading leaves out.
             born = row["born_on_portal"] or event.born_on_portal
-            rows[event.dossier_id] = _row(event, item.offset) | {"born_on_portal": born}
+            rows[event.dossier_id] = _row(event, item.log_pos) | {"born_on_portal": born}
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     LABEL_STYLE_TABLENAME_PLUS_COL,
     Connection,
+    and_,
     distinct,
     func,
     or_,
@@ -19,7 +20,14 @@ from sqlalchemy import (
 )
 
 from schemas.ledger.dialect import AnyRow
-from schemas.ledger.model import DeliveryState, Outcome, TargetCounts, TraceEntry
+from schemas.ledger.model import (
+    DeliveryState,
+    Finding,
+    FoundRow,
+    Outcome,
+    TargetCounts,
+    TraceEntry,
+)
 from schemas.ledger.tables import (
     OPEN_DELIVERY,
     PARKED_DELIVERY,
@@ -31,8 +39,10 @@ from schemas.ledger.tables import (
     events,
     timeline,
 )
+from schemas.ledger.tables import findings as findings_table
+from schemas.reasons import Reason
 
-_ORDER = ("event", "dead_letter", "delivery", "attempt", "receipt")
+_ORDER = ("event", "dead_letter", "delivery", "attempt", "receipt", "finding")
 
 
 def counts(connection: Connection) -> list[TargetCounts]:
@@ -58,7 +68,13 @@ def counts(connection: Connection) -> list[TargetCounts]:
         row.target: row.oldest
         for row in connection.execute(
             select(deliveries.c.target, func.min(events.c.effective_at).label("oldest"))
-            .join(events, events.c.event_id == deliveries.c.event_id)
+            .join(
+                events,
+                and_(
+                    events.c.event_id == deliveries.c.event_id,
+                    events.c.source_day == deliveries.c.source_day,
+                ),
+            )
             .where(OPEN_DELIVERY, deliveries.c.state != DeliveryState.PARKED.value)
             .group_by(deliveries.c.target)
         )
@@ -100,6 +116,27 @@ def open_dead_letters(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def findings(connection: Connection) -> list[FoundRow]:
+    """What verifications found at the targets, oldest first."""
+    return [
+        FoundRow(
+            target=row.target,
+            dossier_id=row.dossier_id,
+            at=row.found_at,
+            finding=Finding(
+                finding_id=row.finding_id,
+                reason=Reason(row.reason),
+                delivery_id=row.delivery_id,
+                step_key=row.step_key,
+                detail=row.detail,
+            ),
+        )
+        for row in connection.execute(
+            select(findings_table).order_by(findings_table.c.found_at, findings_table.c.finding_id)
+        )
+    ]
+
+
 def find_dossier(connection: Connection, number: str) -> list[str]:
     """Internal ids of the dossiers known by this number."""
     found = union(
@@ -121,7 +158,13 @@ def trace(connection: Connection, dossier_id: str) -> list[TraceEntry]:
 
     for row in connection.execute(
         select(*(c for c in events.c if c.name != "payload"), timeline)
-        .outerjoin(timeline, timeline.c.event_id == events.c.event_id)
+        .outerjoin(
+            timeline,
+            and_(
+                timeline.c.event_id == events.c.event_id,
+                timeline.c.source_day == events.c.source_day,
+            ),
+        )
         .where(events.c.dossier_id == dossier_id)
         .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
     ):
@@ -132,6 +175,10 @@ def trace(connection: Connection, dossier_id: str) -> list[TraceEntry]:
             tell(row.settled_at, "receipt", row.delivery_id, _receipt_facts(row))
     for row in connection.execute(select(attempts).where(attempts.c.dossier_id == dossier_id)):
         tell(row.started_at, "attempt", 0, _attempt_facts(row))
+    for row in connection.execute(
+        select(findings_table).where(findings_table.c.dossier_id == dossier_id)
+    ):
+        tell(row.found_at, "finding", 0, _finding_facts(row))
     for row in connection.execute(
         select(dead_letters).where(dead_letters.c.dossier_id == dossier_id)
     ):
@@ -197,6 +244,16 @@ def _attempt_facts(row: AnyRow) -> dict[str, Any]:
         "detail": row.detail,
         "reference": row.reference,
         "closed_at": row.closed_at,
+    }
+
+
+def _finding_facts(row: AnyRow) -> dict[str, Any]:
+    return {
+        "finding_id": row.finding_id,
+        "target": row.target,
+        "reason": row.reason,
+        "delivery_id": row.delivery_id,
+        "detail": row.detail,
     }
 
 

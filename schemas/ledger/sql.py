@@ -7,8 +7,11 @@ so that they never stand in the flow's way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
+
+from sqlalchemy import Connection
 
 from schemas.dossier.mappings import CodeList, MappingRow
 from schemas.ledger import (
@@ -16,8 +19,10 @@ from schemas.ledger import (
     code_mappings,
     engine_changes,
     enlist,
+    log_reset,
     outbox,
     reports,
+    restore,
     work,
 )
 from schemas.ledger import fences as ownership
@@ -30,6 +35,8 @@ from schemas.ledger.model import (
     Enlistment,
     EnlistResult,
     Fence,
+    FoundRow,
+    LedgerUnavailable,
     Position,
     SeenRow,
     SingletonFence,
@@ -49,12 +56,22 @@ class SqlLedger:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._opened: restore.Identity | None = None
         self._flow = Lane(url, "ledger")
         self._asked = Lane(url, "ledger-reports")
 
     async def open(self) -> None:
-        """Check that the tables are those of this version. Raises `LedgerMismatch`."""
+        """Check that the tables are those of this version. Raises `LedgerMismatch`.
+
+        From here on every flow's call raises `LedgerReplaced` when the database turns out to be another.
+        """
         await asyncio.to_thread(require_current, self._url)
+        await self._recognise()
+
+    async def _recognise(self) -> None:
+        self._flow.guard = None
+        self._opened = await self._flow.write(restore.recognise)
+        self._flow.guard = restore.Guard(self._opened)
 
     async def close(self) -> None:
         """Finish what was begun and close the connections."""
@@ -101,8 +118,11 @@ class SqlLedger:
         self, flow: str, topic: str, topic_id: str | None, partitions: Sequence[int], owner: str
     ) -> Sequence[Position]:
         return await self._flow.write(
-            lambda c: ownership.take_over(c, flow, topic, topic_id, partitions, owner)
+            lambda c: restore.take_over(c, self.identity, flow, topic, topic_id, partitions, owner)
         )
+
+    async def held(self, fences: Sequence[Fence]) -> frozenset[Fence]:
+        return await self._flow.read(lambda c: ownership.holding(c, fences, lock=False))
 
     async def enlist(
         self,
@@ -126,8 +146,10 @@ class SqlLedger:
             lambda c: enlist.advance(c, fence, first_offset, next_offset, dead_letters)
         )
 
-    async def unpublished(self, limit: int) -> Sequence[DeliveryReceipt]:
-        return await self._flow.read(lambda c: outbox.unpublished(c, limit))
+    async def unpublished(
+        self, limit: int, fences: Sequence[Fence] | None = None
+    ) -> Sequence[DeliveryReceipt]:
+        return await self._flow.read(lambda c: outbox.unpublished(c, limit, fences))
 
     async def mark_published(self, delivery_ids: Sequence[int]) -> None:
         await self._flow.write(lambda c: outbox.mark_published(c, delivery_ids))
@@ -145,19 +167,109 @@ class SqlLedger:
     async def unmapped(self) -> Mapping[CodeList, int]:
         return await self._asked.read(code_mappings.unmapped)
 
+    # --- restore ---
+
+    @property
+    def identity(self) -> restore.Identity:
+        """The database as it was opened."""
+        if self._opened is None:
+            raise LedgerUnavailable("the ledger is not open")
+        return self._opened
+
+    async def still_the_same(self) -> None:
+        """Raises `LedgerReplaced` when the ledger was restored under this process."""
+        await self._flow.read(lambda c: restore.require_generation(c, self.identity))
+
+    async def is_older_than_log(
+        self, receipts: Sequence[DeliveryReceipt], read_seqs: Mapping[str, int]
+    ) -> bool:
+        """Whether the log, as read before, knows of something that the ledger lacks."""
+        return await self._flow.read(lambda c: restore.is_older(c, receipts, read_seqs))
+
+    async def begin_restore(self) -> None:
+        """Let no fence of the lost time hold, and nobody become an owner before `finish_restore`."""
+        self._flow.guard = None  # another process may have begun it, which is as good
+        await self._flow.write(lambda c: restore.begin(c, self.identity))
+        await self._recognise()
+
+    async def newest_settled(self) -> datetime | None:
+        """When the ledger last settled a delivery, as far as it knows."""
+        return await self._flow.read(restore.newest_settled)
+
+    async def add_receipts(self, receipts: Sequence[DeliveryReceipt]) -> int:
+        """Keep those receipts of the log that the ledger lacks. Returns how many."""
+        return await self._flow.write(lambda c: restore.add_receipts(c, self.identity, receipts))
+
+    async def finish_restore(
+        self,
+        *,
+        flow: str,
+        topic: str,
+        topic_id: str | None,
+        ends: Mapping[int, int],
+        read_seqs: Mapping[str, int],
+    ) -> None:
+        """Nothing of a partition is runnable until `flow` has come to the end of its log as given here."""
+        await self._flow.write(
+            lambda c: restore.finish(
+                c,
+                self.identity,
+                flow=flow,
+                topic=topic,
+                topic_id=topic_id,
+                ends=ends,
+                read_seqs_seen=read_seqs,
+            )
+        )
+        await self._recognise()
+
+    async def held_partitions(self) -> int:
+        """Partitions whose log was lost together with the ledger's newest part."""
+        return await self._flow.read(restore.held_partitions)
+
+    async def lost_places(self, log: log_reset.Log) -> Sequence[log_reset.LostPlace]:
+        """Positions that the log, as the broker has it now, does not hold any more."""
+        return await self._flow.read(lambda c: log_reset.lost_places(c, log))
+
+    async def reset_log(
+        self, log: log_reset.Log, read_again: Collection[str]
+    ) -> Sequence[log_reset.LostPlace]:
+        """Go to the beginning of the new log; every other process must start again."""
+        return await self._flow.write(lambda c: log_reset.reset(c, self.identity, log, read_again))
+
+    async def release_held(self, ends: Mapping[tuple[str, int], int]) -> int:
+        """Partitions that were held may go on once they have been read to these ends."""
+        return await self._flow.write(lambda c: log_reset.release(c, self.identity, ends))
+
     # --- CaptureLedger ---
 
     async def take_singleton(self, name: str, owner: str) -> SingletonFence:
-        return await self._flow.write(lambda c: ownership.take_singleton(c, name, owner))
+        def take(connection: Connection) -> SingletonFence:
+            restore.require_unchanged(connection, self.identity)
+            return ownership.take_singleton(connection, name, owner)
+
+        return await self._flow.write(take)
+
+    async def take_silent_singleton(
+        self, name: str, owner: str, silence: float
+    ) -> SingletonFence | None:
+        def take(connection: Connection) -> SingletonFence | None:
+            restore.require_unchanged(connection, self.identity)
+            return ownership.take_silent_singleton(connection, name, owner, silence)
+
+        return await self._flow.write(take)
+
+    async def beat_singleton(self, fence: SingletonFence) -> None:
+        await self._flow.write(lambda c: ownership.beat_singleton(c, fence))
+
+    async def release_singleton(self, fence: SingletonFence) -> None:
+        await self._flow.write(lambda c: ownership.release_singleton(c, fence))
 
     async def cursor(self, source: str, feed: str) -> str | None:
         return await self._flow.read(lambda c: capture.cursor(c, source, feed))
 
     async def next_read_seq(self, source: str, fence: SingletonFence) -> int:
         return await self._flow.write(lambda c: capture.next_read_seq(c, source, fence))
-
-    async def newest_read_seq(self, source: str) -> int:
-        return await self._flow.read(lambda c: capture.newest_read_seq(c, source))
 
     async def save_page(
         self,
@@ -193,6 +305,9 @@ class SqlLedger:
 
     async def open_dead_letters(self) -> Mapping[str, int]:
         return await self._asked.read(reports.open_dead_letters)
+
+    async def findings(self) -> Sequence[FoundRow]:
+        return await self._asked.read(reports.findings)
 
     async def find_dossier(self, number: str) -> Sequence[str]:
         return await self._asked.read(lambda c: reports.find_dossier(c, number))

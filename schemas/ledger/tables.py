@@ -1,6 +1,9 @@
 """The ledger's tables. A change here needs a migration in `migrations/versions`; a test compares the two.
 
 Names of columns follow `model.py`. `log_pos` is an offset of the log, `version` the `read_seq` of a state.
+`source_day` is the UTC day, yyyymmdd, on which the event took effect. On PostgreSQL events, timeline and
+deliveries are partitioned by its month, and the constraints that tie them to each other stand on the
+partitions (`partitions.py`); what is declared here is what SQLite has.
 Only `content`, `events.payload`, `data_keys` and the two sealed columns of `dead_letters` hold bytes, and
 personal data in them is sealed.
 """
@@ -12,7 +15,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -45,11 +47,23 @@ OPEN_DELIVERY: TextClause = text("deliveries.state IN ('pending', 'sending', 'wa
 PARKED_DELIVERY: TextClause = text("deliveries.state = 'parked'")
 RECEIPT_OWED: TextClause = text("deliveries.receipt = 'owed'")
 
+# From which version of the code on this ledger may be worked with. Older code reads it too: never change it.
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # the one row is 1
+    Column("works_from", Text, nullable=False),
+)
+
 ledger_identity = Table(
     "ledger_identity",
     metadata,
     Column("id", Text, primary_key=True),
     Column("created_at", UtcTimestamp, nullable=False),
+    # What told the database itself from any other when it was last recognised; null before the first time.
+    Column("mark", Text),
+    Column("generation", BigInteger, nullable=False),  # raised whenever it turns out to be another
+    Column("restoring", Boolean, nullable=False),
 )
 
 # --- who owns what, and how far it has come ----------------------------------------------------------
@@ -64,14 +78,32 @@ positions = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
     Column("topic_id", Text),
+    Column("log_base", BigInteger, nullable=False),  # log_pos = log_base + Kafka's offset
+    Column("verify_until", BigInteger),  # after a restore: nothing is runnable before this offset
+)
+
+# Receipts that the log held and a restored ledger did not: proof that these were delivered.
+found_receipts = Table(
+    "found_receipts",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("code", PlainText),
+    Column("attempt_id", Text),
+    Column("step_key", Text),
+    Column("delivered_at", UtcTimestamp, nullable=False),
+    Index("ix_found_receipts_dossier", "dossier_id"),
 )
 
 singletons = Table(
     "singletons",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # "" after it was released
     Column("epoch", BigInteger, nullable=False),
+    Column("beat_at", UtcTimestamp, nullable=False),  # when the owner last said that it lives
 )
 
 cursors = Table(
@@ -105,10 +137,20 @@ source_rows = Table(
 
 # --- what happened -----------------------------------------------------------------------------------
 
+# Every event that was ever taken in: outlives the event's rows, so that a re-read is still known.
+event_keys = Table(
+    "event_keys",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("source_day", Integer, nullable=False),
+    Column("enlisted_at", UtcTimestamp, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,
     Column("event_id", Text, primary_key=True),
+    Column("source_day", Integer, primary_key=True, autoincrement=False),
     Column("dossier_id", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -123,6 +165,7 @@ events = Table(
     Column("enlisted_at", UtcTimestamp, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Index("ix_events_dossier", "dossier_id", "log_pos"),
+    postgresql_partition_by="RANGE (source_day)",
 )
 
 dossiers = Table(
@@ -169,7 +212,8 @@ dossier_aliases = Table(
 timeline = Table(
     "timeline",
     metadata,
-    Column("event_id", Text, ForeignKey("events.event_id"), primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("source_day", Integer, primary_key=True, autoincrement=False),
     Column("dossier_id", Text, nullable=False),
     Column("log_pos", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
@@ -183,7 +227,9 @@ timeline = Table(
     Column("status_carried", Boolean, nullable=False),
     Column("at", UtcTimestamp, nullable=False),
     Column("recorded_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(["event_id", "source_day"], ["events.event_id", "events.source_day"]),
     Index("ix_timeline_dossier", "dossier_id", "log_pos"),
+    postgresql_partition_by="RANGE (source_day)",
 )
 
 # --- what is owed, and what was done about it --------------------------------------------------------
@@ -192,7 +238,8 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("delivery_id", RowId, primary_key=True, autoincrement=True),
-    Column("event_id", Text, ForeignKey("events.event_id"), nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("source_day", Integer, nullable=False),
     Column("dossier_id", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("operation", Text, nullable=False),
@@ -207,6 +254,7 @@ deliveries = Table(
     Column("attempt_id", Text),  # the last attempt that covered or settled it
     Column("receipt", Text),  # null | owed | published
     Column("step_key", Text),  # as last sent, to find the step again in a target's list
+    ForeignKeyConstraint(["event_id", "source_day"], ["events.event_id", "events.source_day"]),
     UniqueConstraint("event_id", "target", "operation"),
     CheckConstraint(
         "state IN ('pending', 'sending', 'waiting', 'parked', 'delivered', 'superseded',"
@@ -237,6 +285,7 @@ deliveries = Table(
         postgresql_where=text("receipt = 'owed'"),
     ),
     Index("ix_deliveries_dossier", "dossier_id"),
+    postgresql_partition_by="RANGE (delivery_id)",
 )
 
 dossier_target = Table(
@@ -257,6 +306,8 @@ dossier_target = Table(
     Column("runnable", Boolean, nullable=False),
     Column("wake_at", UtcTimestamp),
     Column("deadline", UtcTimestamp),
+    Column("verification", Text),  # null: nothing is owed
+    Column("verify_at", UtcTimestamp),
     Index(
         "ix_dossier_target_runnable",
         "target",
@@ -305,6 +356,21 @@ attempts = Table(
         postgresql_where=text("closed_at IS NULL"),
     ),
     Index("ix_attempts_dossier", "dossier_id"),
+)
+
+# What a verification found at a target. Deliveries are named, not referred to: they end before it.
+findings = Table(
+    "findings",
+    metadata,
+    Column("finding_id", Text, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("dossier_id", Text, nullable=False),
+    Column("found_at", UtcTimestamp, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("delivery_id", BigInteger),
+    Column("step_key", Text),
+    Column("detail", PlainText),
+    Index("ix_findings_dossier", "dossier_id"),
 )
 
 content = Table(

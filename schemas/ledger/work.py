@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    and_,
     bindparam,
     case,
     func,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 
 from schemas.ledger.dialect import EPOCH, AnyRow, clock, to_moment, to_seconds
-from schemas.ledger.fences import holding
+from schemas.ledger.fences import positions_held
 from schemas.ledger.model import (
     Attempt,
     AttemptKind,
@@ -33,9 +34,18 @@ from schemas.ledger.model import (
     Known,
     Operation,
     Outcome,
+    SentStep,
+    Verification,
     Work,
 )
-from schemas.ledger.tables import OPEN_DELIVERY, attempts, deliveries, dossier_target, events
+from schemas.ledger.tables import (
+    OPEN_DELIVERY,
+    attempts,
+    deliveries,
+    dossier_target,
+    events,
+    findings,
+)
 from schemas.reasons import Reason
 
 STEPS_PER_DOSSIER = 100
@@ -55,7 +65,9 @@ def runnable(
     exclude: frozenset[str],
 ) -> list[Work]:
     """Dossiers with something to do now, nearest legal deadline first, none known last."""
-    held = holding(connection, fences, lock=False)
+    rows = positions_held(connection, fences, lock=False, shared=False)
+    # After a restore a partition rests until its log has been read to where it ended then.
+    held = [fence for fence, row in rows.items() if row.verify_until is None]
     if not held or limit <= 0:
         return []
     chosen = _choose(connection, target, held, limit, exclude)
@@ -150,7 +162,41 @@ _STEP_KEYS = (
     .order_by(deliveries.c.log_pos, deliveries.c.delivery_id)
 )
 
-_PAYLOADS = select(events.c.event_id, events.c.payload).where(events.c.event_id.in_(_some))
+# A step that was found to stand there more often than it was delivered counts as often.
+_DOUBLED = (
+    select(findings.c.dossier_id, findings.c.delivery_id, findings.c.step_key)
+    .where(
+        findings.c.dossier_id.in_(_some),
+        findings.c.target == bindparam("target"),
+        findings.c.step_key.is_not(None),
+    )
+    .order_by(findings.c.found_at, findings.c.finding_id)
+)
+
+_DELIVERED = (
+    select(deliveries)
+    .join(
+        dossier_target,
+        and_(
+            dossier_target.c.dossier_id == deliveries.c.dossier_id,
+            dossier_target.c.target == deliveries.c.target,
+            dossier_target.c.delivered_version == deliveries.c.version,
+        ),
+    )
+    .where(
+        deliveries.c.dossier_id.in_(_some),
+        deliveries.c.target == bindparam("target"),
+        deliveries.c.operation == Operation.STATE.value,
+        deliveries.c.state.in_([DeliveryState.DELIVERED.value, DeliveryState.SUPERSEDED.value]),
+    )
+    .order_by(deliveries.c.log_pos)
+)
+
+_PAYLOADS = select(events.c.event_id, events.c.payload).where(
+    events.c.event_id.in_(_some),
+    # The days say in which partitions to look.
+    events.c.source_day.between(bindparam("first_day"), bindparam("last_day")),
+)
 
 
 def _open_rows() -> Select[Any]:
@@ -160,6 +206,7 @@ def _open_rows() -> Select[Any]:
         select(
             deliveries.c.delivery_id,
             deliveries.c.event_id,
+            deliveries.c.source_day,
             deliveries.c.dossier_id,
             deliveries.c.operation,
             deliveries.c.version,
@@ -185,7 +232,14 @@ def _open_rows() -> Select[Any]:
     )
     return (
         select(numbered)
-        .where(or_(numbered.c.stream == 0, numbered.c.nth <= STEPS_PER_DOSSIER + 1))
+        .where(
+            or_(
+                numbered.c.stream == 0,
+                numbered.c.nth <= STEPS_PER_DOSSIER + 1,
+                # What an open attempt covers, which is more than a chunk after a restore.
+                numbered.c.state == DeliveryState.SENDING.value,
+            )
+        )
         .order_by(numbered.c.dossier_id, numbered.c.log_pos, numbered.c.delivery_id)
     )
 
@@ -206,14 +260,25 @@ def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> li
         for row in connection.execute(_ATTEMPTS, given):
             open_attempts[row.dossier_id].append(_attempt(row))
     cut = {dossier_id: _cut(found) for dossier_id, found in rows.items()}
-    keys = _step_keys(connection, target, open_attempts)
-    payloads = _payloads(connection, (e for _, needed, _ in cut.values() for e in needed))
+    owed = _owed(dossiers)
+    steps = _sent_steps(connection, target, open_attempts, owed)
+    delivered = _delivered_rows(connection, target, owed)
+    payloads = _payloads(
+        connection,
+        {
+            row.event_id: row.source_day
+            for kept, needed, _ in cut.values()
+            for row in kept
+            if row.event_id in needed
+        },
+    )
     works = []
     for dossier_id in dossier_ids:
         if dossier_id not in dossiers:
             continue
         kept, needed, more = cut.get(dossier_id, ([], frozenset(), False))
-        sent, settled = keys.get(dossier_id, ({}, ()))
+        sent = steps.get(dossier_id, ())
+        keys = {step.delivery_id: step.key for step in sent}
         works.append(
             Work(
                 dossier=dossiers[dossier_id],
@@ -221,9 +286,10 @@ def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> li
                     _delivery(r, payloads[r.event_id] if r.event_id in needed else b"")
                     for r in kept
                 ),
-                attempts=tuple(_with_keys(a, sent) for a in open_attempts[dossier_id]),
+                attempts=tuple(_with_keys(a, keys) for a in open_attempts[dossier_id]),
                 more=more,
-                settled_keys=settled,
+                sent_steps=sent,
+                delivered=delivered.get(dossier_id),
             )
         )
     return works
@@ -231,31 +297,74 @@ def _load(connection: Connection, target: str, dossier_ids: Sequence[str]) -> li
 
 def _cut(rows: list[AnyRow]) -> tuple[list[AnyRow], frozenset[str], bool]:
     """The rows to hand out, the events whose payload is needed, and whether steps were left out."""
-    kept = [row for row in rows if row.stream == 0 or row.nth <= STEPS_PER_DOSSIER]
+    kept = [
+        row
+        for row in rows
+        if row.stream == 0
+        or row.nth <= STEPS_PER_DOSSIER
+        or row.state == DeliveryState.SENDING.value
+    ]
     states = [row for row in kept if row.stream == 0 and row.state != DeliveryState.PARKED.value]
     needed = {row.event_id for row in kept if row.stream == 1}
     if states:
         needed.add(max(states, key=lambda row: (row.version, row.log_pos)).event_id)
-    return kept, frozenset(needed), len(kept) < len(rows)
+    return kept, frozenset(needed), any(row.nth > STEPS_PER_DOSSIER for row in rows if row.stream)
 
 
-def _step_keys(
-    connection: Connection, target: str, open_attempts: Mapping[str, Sequence[Attempt]]
-) -> dict[str, tuple[dict[int, str], tuple[str, ...]]]:
-    """For dossiers with an open steps attempt: the key of every step sent, and those delivered."""
+def _owed(dossiers: Mapping[str, DossierTarget]) -> list[str]:
+    """The dossiers with a verification to come: few, for it takes an attempt of unknown outcome."""
+    return [d.dossier_id for d in dossiers.values() if d.verification is not None]
+
+
+def _sent_steps(
+    connection: Connection,
+    target: str,
+    open_attempts: Mapping[str, Sequence[Attempt]],
+    owed: Sequence[str],
+) -> dict[str, tuple[SentStep, ...]]:
+    """Every step ever sent, of dossiers with an open steps attempt or a verification to come."""
     asked = [
         dossier_id
         for dossier_id, found in open_attempts.items()
         if any(attempt.kind is AttemptKind.STEPS for attempt in found)
     ]
-    sent: dict[str, dict[int, str]] = {dossier_id: {} for dossier_id in asked}
-    settled: dict[str, list[str]] = {dossier_id: [] for dossier_id in asked}
+    asked = list(dict.fromkeys([*asked, *owed]))
+    sent: dict[str, list[SentStep]] = defaultdict(list)
     for some in chunks(asked):
-        for row in connection.execute(_STEP_KEYS, {"target": target, "some": some}):
-            sent[row.dossier_id][row.delivery_id] = row.step_key
-            if row.state == DeliveryState.DELIVERED.value:
-                settled[row.dossier_id].append(row.step_key)
-    return {dossier_id: (sent[dossier_id], tuple(settled[dossier_id])) for dossier_id in asked}
+        given = {"target": target, "some": some}
+        for row in connection.execute(_STEP_KEYS, given):
+            sent[row.dossier_id].append(
+                SentStep(
+                    delivery_id=row.delivery_id,
+                    key=row.step_key,
+                    state=DeliveryState(row.state),
+                )
+            )
+        for again in connection.execute(_DOUBLED, given):
+            sent[again.dossier_id].append(
+                SentStep(
+                    delivery_id=again.delivery_id,
+                    key=again.step_key,
+                    state=DeliveryState.DELIVERED,
+                )
+            )
+    return {dossier_id: tuple(found) for dossier_id, found in sent.items()}
+
+
+def _delivered_rows(
+    connection: Connection, target: str, owed: Sequence[str]
+) -> dict[str, DeliveryRow]:
+    """The states that the target should hold, of dossiers with a verification to come."""
+    rows: dict[str, AnyRow] = {}
+    for some in chunks(owed):
+        for row in connection.execute(_DELIVERED, {"target": target, "some": some}):
+            rows[row.dossier_id] = row  # of several, the last in the log
+    payloads = _payloads(connection, {row.event_id: row.source_day for row in rows.values()})
+    return {
+        dossier_id: _delivery(row, payloads[row.event_id])
+        for dossier_id, row in rows.items()
+        if row.event_id in payloads
+    }
 
 
 def _with_keys(attempt: Attempt, sent: Mapping[int, str]) -> Attempt:
@@ -264,11 +373,13 @@ def _with_keys(attempt: Attempt, sent: Mapping[int, str]) -> Attempt:
     return replace(attempt, step_keys=tuple(sent[i] for i in attempt.delivery_ids))
 
 
-def _payloads(connection: Connection, event_ids: Iterable[str]) -> dict[str, bytes]:
-    wanted = list(dict.fromkeys(event_ids))
+def _payloads(connection: Connection, days: Mapping[str, int]) -> dict[str, bytes]:
+    """The payloads of these events; `days` gives each one's source day."""
     found: dict[str, bytes] = {}
-    for some in chunks(wanted):
-        for row in connection.execute(_PAYLOADS, {"some": some}):
+    for some in chunks(list(days)):
+        of_some = [days[event_id] for event_id in some]
+        given = {"some": some, "first_day": min(of_some), "last_day": max(of_some)}
+        for row in connection.execute(_PAYLOADS, given):
             found[row.event_id] = bytes(row.payload)
     return found
 
@@ -288,6 +399,8 @@ def _dossier(row: AnyRow) -> DossierTarget:
         work_seq=row.work_seq,
         wake_at=to_seconds(row.wake_at) if row.wake_at is not None else None,
         deadline=to_seconds(row.deadline) if row.deadline is not None else None,
+        verification=Verification(row.verification) if row.verification else None,
+        verify_at=to_seconds(row.verify_at) if row.verify_at is not None else None,
     )
 
 

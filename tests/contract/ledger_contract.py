@@ -29,17 +29,22 @@ from schemas.ledger.model import (
     EngineLedger,
     Enlistment,
     Fence,
+    Finding,
     KeyStore,
     Known,
     Ledger,
+    LedgerRefuses,
     LedgerReports,
     Operation,
     Outcome,
     PositionHole,
     SeenRow,
+    SentStep,
     Settled,
     StaleOwner,
     Verdict,
+    Verification,
+    Verify,
     Work,
 )
 from schemas.reasons import Reason
@@ -595,7 +600,86 @@ class EngineLedgerContract:
         await desk.commit(replace(desk.change(work), intent=second))
         found = await ledger.reload(TARGET, "opencps:1")
         assert [attempt.step_keys for attempt in found.attempts] == [("k2", "k3")]
-        assert found.settled_keys == ("k1",)
+        delivered, sending = DeliveryState.DELIVERED, DeliveryState.SENDING
+        assert found.sent_steps == (
+            SentStep(delivery_id=one, key="k1", state=delivered),
+            SentStep(delivery_id=two, key="k2", state=sending),
+            SentStep(delivery_id=three, key="k3", state=sending),
+        )
+
+    async def test_a_verification_comes_with_what_the_target_should_hold(
+        self, ledger: SeededLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1", version=1), make_event("e2", version=2))
+        (work,) = await desk.runnable()
+        old, new = rows_of(work, Operation.STATE)
+        one, two = rows_of(work, Operation.STEP)
+        await deliver(desk, work, make_attempt(work, new))
+        keys = ("same", "same")
+        await deliver(
+            desk, work, make_attempt(work, one, two, kind=AttemptKind.STEPS, step_keys=keys)
+        )
+        superseded = Settled(delivery_id=old, state=DeliveryState.SUPERSEDED)
+        patch = DossierPatch(known=Known.PRESENT, delivered_version=2, delivered_hash="h")
+        await desk.commit(replace(desk.change(work), settled=(superseded,), patch=patch))
+
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert (found.delivered, found.sent_steps) == (None, ()), "nothing is owed"
+
+        owed = Verify(stage=Verification.FIRST, due=5.0, rest=3.0)
+        (applied,) = await desk.commit(replace(desk.change(work), patch=DossierPatch(verify=owed)))
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert found.dossier.verification is Verification.FIRST
+        assert found.dossier.verify_at == pytest.approx(applied.at + 3.0, abs=1e-5)
+        assert found.delivered is not None
+        assert (found.delivered.delivery_id, found.delivered.payload) == (new, b"payload of e2")
+        assert [step.delivery_id for step in found.sent_steps] == [one, two]
+
+        late = replace(owed, due=applied.at + 60.0)
+        await desk.commit(replace(desk.change(work), patch=DossierPatch(verify=late)))
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert found.dossier.verify_at == pytest.approx(applied.at + 60.0, abs=1e-5)
+
+        await desk.commit(replace(desk.change(work), patch=DossierPatch(verify=Verify())))
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert (found.dossier.verification, found.dossier.verify_at) == (None, None)
+        assert found.delivered is None
+
+    async def test_a_step_found_twice_counts_as_two_from_then_on(
+        self, ledger: SeededLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"), dues=(STEP,))
+        (work,) = await desk.runnable()
+        (one,) = rows_of(work, Operation.STEP)
+        await deliver(desk, work, make_attempt(work, one, kind=AttemptKind.STEPS, step_keys=("k",)))
+        twice = Finding(finding_id="f1", reason=Reason.STEP_TWICE, delivery_id=one, step_key="k")
+        owed = DossierPatch(verify=Verify(stage=Verification.SECOND, due=5.0))
+        change = replace(desk.change(work), findings=(twice,), patch=owed)
+        await desk.commit(change)
+        await desk.commit(change)  # the answer to the first was lost
+        found = await ledger.reload(TARGET, "opencps:1")
+        step = SentStep(delivery_id=one, key="k", state=DeliveryState.DELIVERED)
+        assert found.sent_steps == (step, step)
+
+    async def test_what_was_delivered_can_be_sent_again_and_stays_delivered(
+        self, ledger: SeededLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1", version=7), dues=(STATE,))
+        (work,) = await desk.runnable()
+        (state,) = rows_of(work, Operation.STATE)
+        await deliver(desk, work, make_attempt(work, state))
+        again = make_attempt(work, state)
+        await desk.commit(replace(desk.change(work), intent=again))
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert [attempt.attempt_id for attempt in found.attempts] == [again.attempt_id]
+        assert found.rows == ()
+        done = replace(desk.change(work), outcome=said(again), close=again.attempt_id)
+        await desk.commit(done)
+        found = await ledger.reload(TARGET, "opencps:1")
+        assert (found.rows, found.attempts) == ((), ())
 
     async def test_a_stale_change_writes_its_outcome_and_nothing_else(
         self, ledger: SeededLedger
@@ -700,9 +784,12 @@ class EngineLedgerContract:
 
 
 def _bare(work: Work) -> Work:
-    """Without what `evolve` does not reckon with: payloads, and the keys of delivered steps."""
+    """Without what `evolve` does not reckon with: payloads, and what only a look-up needs."""
     rows = tuple(replace(row, payload=b"") for row in work.rows)
-    return replace(work, rows=rows, settled_keys=())
+    dossier = work.dossier
+    if dossier.verify_at is not None:
+        dossier = replace(dossier, verify_at=round(dossier.verify_at, 6))
+    return replace(work, dossier=dossier, rows=rows, sent_steps=(), delivered=None)
 
 
 def _any_change(chance: random.Random, desk: Desk, work: Work, silent: set[str]) -> Change:
@@ -716,6 +803,9 @@ def _any_change(chance: random.Random, desk: Desk, work: Work, silent: set[str])
                 DossierPatch(clear_hash=True),
                 DossierPatch(known=Known.PRESENT, delivered_version=3, delivered_hash="h"),
                 DossierPatch(last_step=chance.randrange(9), failures=chance.randrange(4)),
+                DossierPatch(verify=Verify()),
+                DossierPatch(verify=Verify(stage=Verification.MEND)),
+                DossierPatch(verify=Verify(stage=Verification.FIRST, due=5.0, rest=1.0)),
             ]
         ),
     )
@@ -854,7 +944,7 @@ class LedgerContract(EngineLedgerContract):
         )
         nobody = replace(work.dossier, dossier_id="opencps:404")
         bad = replace(desk.change(replace(work, dossier=nobody)), intent=make_attempt(work, state))
-        with pytest.raises(Exception, match=r"(?i)foreign key"):
+        with pytest.raises(LedgerRefuses, match=r"(?i)foreign.?key"):
             await ledger.commit([good, bad])
         assert await ledger.reload(TARGET, "opencps:1") == work
         (applied,) = await desk.commit(good)
@@ -938,6 +1028,10 @@ class LedgerContract(EngineLedgerContract):
         assert receipts[0].dossier_code == "H12.01-261123-0001"
         assert receipts[0].effective_at == NOON
         assert [r.delivery_id for r in await ledger.unpublished(1)] == [state]
+        mine = list(desk.fences.values())
+        assert len(await ledger.unpublished(10, mine)) == 2
+        await ledger.take_over(FLOW, TOPIC, "topic-1", list(desk.fences), "worker-b")
+        assert await ledger.unpublished(10, mine) == [], "its new owner publishes them"
         await ledger.mark_published([state])
         assert [r.delivery_id for r in await ledger.unpublished(10)] == [step]
         await ledger.mark_published([step, 999_999])
@@ -1032,6 +1126,29 @@ class LedgerContract(EngineLedgerContract):
         assert await ledger.cursor("opencps", "actions") is None
         assert await ledger.next_read_seq("opencps", second) == 3
         assert await ledger.next_read_seq("other", second) == 1
+
+    async def test_a_singleton_is_followed_when_it_is_silent_or_released(
+        self, ledger: FullLedger
+    ) -> None:
+        long = 3600.0
+        first = await ledger.take_silent_singleton("capture:opencps", "worker-a", long)
+        assert first is not None
+        assert await ledger.take_silent_singleton("capture:opencps", "worker-a", long) == first
+        assert await ledger.take_silent_singleton("capture:opencps", "worker-b", long) is None
+        await ledger.beat_singleton(first)
+        second = await ledger.take_silent_singleton("capture:opencps", "worker-b", 0.0)
+        assert second is not None
+        assert second.epoch == first.epoch + 1
+        with pytest.raises(StaleOwner):
+            await ledger.beat_singleton(first)
+        await ledger.release_singleton(first)
+        assert await ledger.take_silent_singleton("capture:opencps", "worker-a", long) is None
+        await ledger.release_singleton(second)
+        with pytest.raises(StaleOwner):
+            await ledger.next_read_seq("opencps", second)
+        third = await ledger.take_silent_singleton("capture:opencps", "worker-b", long)
+        assert third is not None
+        assert third.epoch > second.epoch, "what it wrote before it let go stays refused"
 
     async def test_a_page_is_saved_by_compare_and_set(self, ledger: FullLedger) -> None:
         fence = await ledger.take_singleton("capture:opencps", "worker-a")
@@ -1129,3 +1246,19 @@ class LedgerContract(EngineLedgerContract):
         assert (tried["attempt_id"], tried["outcome"]) == (attempt.attempt_id, "delivered")
         assert receipt["published"] == "false"
         assert await ledger.trace("opencps:404") == []
+
+    async def test_a_finding_is_listed_and_told(self, ledger: FullLedger) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"), dues=(STATE,))
+        (work,) = await desk.runnable()
+        (state,) = rows_of(work, Operation.STATE)
+        finding = Finding(
+            finding_id="f1", reason=Reason.LATE_STATE, delivery_id=state, detail="fields=status"
+        )
+        assert await ledger.findings() == []
+        await desk.commit(replace(desk.change(work), findings=(finding,)))
+        (row,) = await ledger.findings()
+        assert (row.target, row.dossier_id, row.finding) == (TARGET, "opencps:1", finding)
+        told = [entry for entry in await ledger.trace("opencps:1") if entry.kind == "finding"]
+        assert [entry.facts["reason"] for entry in told] == ["late_state"]
+        assert told[0].facts["delivery_id"] == str(state)

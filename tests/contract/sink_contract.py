@@ -127,6 +127,18 @@ class LookUpContract:
         if answer.steps is not None:
             assert list(answer.steps) == [step.key for step in world.step_requests()]
 
+    async def test_what_a_look_up_shows_of_a_state_is_foretold(self, world: World) -> None:
+        """The engine compares the two: an old state that came late must differ, and nothing else."""
+        old, new = world.state(), world.state(world.changed)
+        await world.created()
+        shown_of_old = (await world.sink.look_up(world.code)).state
+        await world.sink.update(new, world.intent())
+        shown_of_new = (await world.sink.look_up(world.code)).state
+        assert world.sink.shown(old) != world.sink.shown(new)
+        if shown_of_old is not None and shown_of_new is not None:
+            assert world.sink.shown(old).items() <= shown_of_old.items()
+            assert world.sink.shown(new).items() <= shown_of_new.items()
+
 
 class SinkContract(LookUpContract):
     """The contract. Every test has a far side of its own."""

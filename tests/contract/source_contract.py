@@ -307,6 +307,18 @@ class SourceContract:
         with pytest.raises(SourceRestored, match="newest"):
             await capture.read(world.source(), Feed.ACTIONS)
 
+    async def test_no_feed_tells_an_older_copy_as_deletions(self, world: World) -> None:
+        """Whichever of them meets it first."""
+        dossier = world.dossier()
+        actions = [world.act(dossier) for _ in range(10)]
+        capture, source = Capture(), world.source()
+        await capture.drain(source, *source.feeds)
+        for action in actions[1:]:
+            world.remove(schema.dossieraction, action)
+        for feed in (Feed.SWEEP, Feed.CHANGES, Feed.ACTIONS):
+            with pytest.raises(SourceRestored, match="newest"):
+                await capture.read(source, feed)
+
     async def test_a_refused_account_is_a_misconfiguration(self, wrong_password: World) -> None:
         source = wrong_password.source()
         with pytest.raises(SourceMisconfigured) as caught:

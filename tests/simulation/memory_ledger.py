@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from schemas.ledger.model import (
@@ -17,10 +17,12 @@ from schemas.ledger.model import (
     Enlistment,
     EnlistResult,
     Fence,
+    Finding,
     Operation,
     Outcome,
     Position,
     PositionHole,
+    SentStep,
     Settled,
     StaleOwner,
     Verdict,
@@ -46,7 +48,7 @@ class MemoryLedger:
         self._runnable: set[tuple[str, str]] = set()
         self._claims: dict[tuple[str, str], str] = {}
         self._step_keys: dict[int, str] = {}
-        self._delivered_keys: dict[tuple[str, str], list[str]] = {}
+        self.findings: dict[tuple[str, str], dict[str, Finding]] = {}
         self._deliveries = 0
         self.ended: dict[int, Settled] = {}
         self.attempts: dict[str, tuple[str, str]] = {}
@@ -184,10 +186,38 @@ class MemoryLedger:
             cut = steps[self._steps_window].log_pos
             kept = (r for r in work.rows if r.operation is Operation.STATE or r.log_pos < cut)
             work = replace(work, rows=tuple(kept), more=True)
-        if any(attempt.kind is AttemptKind.STEPS for attempt in work.attempts):
-            key = (work.dossier.target, work.dossier.dossier_id)
-            return replace(work, settled_keys=tuple(self._delivered_keys.get(key, ())))
-        return work
+        owed = work.dossier.verification is not None
+        if owed or any(attempt.kind is AttemptKind.STEPS for attempt in work.attempts):
+            work = replace(work, sent_steps=tuple(self._sent_steps(work.dossier)))
+        return replace(work, delivered=self._delivered(work.dossier) if owed else None)
+
+    def _sent_steps(self, dossier: DossierTarget) -> Iterator[SentStep]:
+        open_rows = self._works[dossier.target, dossier.dossier_id].rows
+        states = {row.delivery_id: row.state for row in open_rows}
+        for delivery_id, (owner, _) in self.rows.items():
+            key = self._step_keys.get(delivery_id)
+            if owner == dossier.dossier_id and key is not None:
+                ended = self.ended.get(delivery_id)
+                state = ended.state if ended is not None else states[delivery_id]
+                yield SentStep(delivery_id=delivery_id, key=key, state=state)
+        for finding in self.findings.get((dossier.target, dossier.dossier_id), {}).values():
+            if finding.step_key is not None and finding.delivery_id is not None:
+                yield SentStep(
+                    delivery_id=finding.delivery_id,
+                    key=finding.step_key,
+                    state=DeliveryState.DELIVERED,
+                )
+
+    def _delivered(self, dossier: DossierTarget) -> DeliveryRow | None:
+        rows = (
+            row
+            for delivery_id, (owner, row) in self.rows.items()
+            if owner == dossier.dossier_id
+            and row.operation is Operation.STATE
+            and row.version == dossier.delivered_version
+            and delivery_id in self.ended
+        )
+        return max(rows, key=lambda row: row.log_pos, default=None)
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Applied]:
         return [self._apply(change) for change in changes]
@@ -221,27 +251,33 @@ class MemoryLedger:
         for settled in change.settled:
             if settled.reason is Reason.OUTCOME_UNKNOWN and change.close in self._said:
                 self.needless.append(f"{change.dossier_id}: parked as unknown, though it was said")
-            self._settle(key, settled)
-        work = evolve(work, change, at)
+            self._settle(settled)
+        for finding in change.findings:
+            self.findings.setdefault(key, {})[finding.finding_id] = finding
+        work = replace(evolve(work, change, at), delivered=None)
         if change.release_seq is not None and change.release_seq == work.dossier.work_seq:
             self._runnable.discard(key)
             work = replace(work, dossier=replace(work.dossier, wake_at=change.wake_at))
         self._works[key] = work
         return Applied(verdict=Verdict.DONE, at=at)
 
-    def _settle(self, key: tuple[str, str], settled: Settled) -> None:
-        if settled.state in OPEN_STATES or settled.delivery_id in self.ended:
-            return
-        self.ended[settled.delivery_id] = settled
-        _, row = self.rows[settled.delivery_id]
-        if settled.state is DeliveryState.DELIVERED and row.operation is Operation.STEP:
-            self._delivered_keys.setdefault(key, []).append(self._step_keys[settled.delivery_id])
+    def _settle(self, settled: Settled) -> None:
+        if settled.state not in OPEN_STATES:
+            self.ended.setdefault(settled.delivery_id, settled)
 
     # --- for the judge -----------------------------------------------------------------------------
 
     def works(self) -> Sequence[Work]:
         """Every dossier as it stands."""
         return list(self._works.values())
+
+    def work(self, target: str, dossier_id: str) -> Work:
+        """One dossier as it stands."""
+        return self._works[target, dossier_id]
+
+    def found(self, target: str, dossier_id: str) -> Sequence[Finding]:
+        """What was found at the target about this dossier."""
+        return list(self.findings.get((target, dossier_id), {}).values())
 
     def fence(self, flow: str, topic: str, partition: int) -> Fence:
         """The fence that holds now."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.ledger.sql import SqlLedger
+from schemas.sealing import Sealer
 from streams.settings import PREFIX, Settings, variables
 from tests.unit.cli.running import (
     clear_environment,
@@ -131,10 +135,29 @@ def test_a_half_migrated_ledger_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "thongsuot db upgrade" in problem
 
 
+def make_data_key(url: str) -> None:
+    """As the first worker does."""
+
+    async def make() -> None:
+        async with SqlLedger(url) as ledger:
+            key = Settings().master_key_bytes()  # type: ignore[call-arg] # from the environment
+            await Sealer.load(ledger, key, datetime.now(UTC))
+
+    asyncio.run(make())
+
+
+def test_a_check_makes_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    set_environment(monkeypatch, **nothing_running(tmp_path))
+    run("db", "upgrade")
+    assert checked()["ledger"]["problems"] == []
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        assert ledger.execute("select count(*) from data_keys").fetchone() == (0,)
+
+
 def test_another_master_key_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     set_environment(monkeypatch, **nothing_running(tmp_path))
     run("db", "upgrade")
-    checked()  # makes the month's data key
+    make_data_key(f"sqlite:///{tmp_path / 'ledger.db'}")
     monkeypatch.setenv(PREFIX + "MASTER_KEY", "11" * 32)
     (problem,) = checked()["ledger"]["problems"]
     assert "set the master key that this ledger was begun with" in problem

@@ -94,12 +94,12 @@ def test_schemas_list_as_json() -> None:
     assert ended.exit_code == 0
     told = json.loads(ended.stdout)
     assert [row["topic"] for row in told["topics"]] == [topic.name for topic in TOPICS]
-    assert sorted(told["ids"].values()) == [
+    assert set(told["ids"].values()) == {
         "DeadLetter",
         "DeliveryReceipt",
         "DossierEvent",
         "Notice",
-    ]
+    }
 
 
 def test_schemas_list_for_people() -> None:

@@ -94,8 +94,12 @@ def test_a_missing_table_is_named(path: Path) -> None:
 
 def test_a_newer_database_is_refused_and_never_taken_back(path: Path) -> None:
     upgrade(url_of(path))
-    execute(path, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(LedgerMismatch, match=r"9999.*install the version"):
+    execute(
+        path,
+        "UPDATE alembic_version SET version_num = '9999'",
+        "UPDATE compatibility SET works_from = '9998'",
+    )
+    with pytest.raises(LedgerMismatch, match=r"9999.*from 9998 on.*install the version"):
         require_current(url_of(path))
     with pytest.raises(LedgerMismatch, match="9999"):
         upgrade(url_of(path))

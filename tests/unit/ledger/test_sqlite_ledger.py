@@ -10,12 +10,24 @@ import pytest
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.sql import SqlLedger
 from tests.contract.ledger_contract import LedgerContract
+from tests.contract.parity_contract import ParityContract
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    upgrade(url)
+    async with SqlLedger(url) as opened:
+        yield opened
 
 
 class TestSqliteLedger(LedgerContract):
     @pytest.fixture
-    async def ledger(self, tmp_path: Path) -> AsyncIterator[SqlLedger]:
-        url = f"sqlite:///{tmp_path}/ledger.db"
-        upgrade(url)
-        async with SqlLedger(url) as ledger:
-            yield ledger
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger
+
+
+class TestSqliteParity(ParityContract):
+    @pytest.fixture
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger

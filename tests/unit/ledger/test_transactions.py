@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from schemas.ledger import dialect
 from schemas.ledger.database import ATTEMPTS, Lane
 from schemas.ledger.migrate import upgrade
-from schemas.ledger.model import DossierPatch, LedgerUnavailable, StaleOwner, Verdict
+from schemas.ledger.model import DossierPatch, LedgerRefuses, LedgerUnavailable, StaleOwner, Verdict
 from schemas.ledger.sql import SqlLedger
 from schemas.ledger.tables import data_keys, mapping_version
 from tests.contract.ledger_contract import Desk, make_event
@@ -89,13 +89,16 @@ async def test_another_process_s_long_lock_is_unavailable(
         await lane.close()
 
 
-async def test_a_fault_of_ours_is_not_taken_for_an_outage_and_shows_no_values(lane: Lane) -> None:
+async def test_a_row_that_is_refused_is_not_taken_for_an_outage_and_shows_no_values(
+    lane: Lane,
+) -> None:
     def work(connection: Connection) -> None:
         connection.execute(mapping_version.insert().values(id=1, version=4711))
 
-    with pytest.raises(IntegrityError) as caught:
+    with pytest.raises(LedgerRefuses) as caught:
         await lane.write(work)
-    assert "4711" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert "4711" not in str(caught.value) + str(caught.value.__cause__)
 
 
 async def test_sqlite_is_told_to_be_durable(lane: Lane) -> None:

@@ -11,22 +11,33 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
+from schemas.ledger import partitions
 from schemas.ledger.dialect import UtcTimestamp
 
 revision = "0001"
 down_revision: str | None = None
 branch_labels: str | None = None
 depends_on: str | None = None
+works_from = "0001"
+"""The oldest revision whose code can work with the tables as this one leaves them."""
 
 
 def upgrade() -> None:
     """Create everything, name this database, and begin the mappings at version 0."""
+    # On PostgreSQL these constraints stand on the partitions.
+    plain = op.get_bind().dialect.name != "postgresql"
     op.create_table(
         "claims",
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("dossier_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("target", "code", name=op.f("pk_claims")),
+    )
+    op.create_table(
+        "compatibility",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("works_from", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_compatibility")),
     )
     op.create_table(
         "content",
@@ -89,6 +100,8 @@ def upgrade() -> None:
         sa.Column("runnable", sa.Boolean(), nullable=False),
         sa.Column("wake_at", UtcTimestamp(), nullable=True),
         sa.Column("deadline", UtcTimestamp(), nullable=True),
+        sa.Column("verification", sa.Text(), nullable=True),
+        sa.Column("verify_at", UtcTimestamp(), nullable=True),
         sa.PrimaryKeyConstraint("target", "dossier_id", name=op.f("pk_dossier_target")),
     )
     op.create_index(
@@ -139,8 +152,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_dossiers_code", "dossiers", ["code"], unique=False)
     op.create_table(
+        "event_keys",
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("source_day", sa.Integer(), nullable=False),
+        sa.Column("enlisted_at", UtcTimestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_keys")),
+    )
+    op.create_table(
         "events",
         sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("source_day", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("dossier_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -154,13 +175,43 @@ def upgrade() -> None:
         sa.Column("recorded_at", UtcTimestamp(), nullable=False),
         sa.Column("enlisted_at", UtcTimestamp(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_events")),
+        sa.PrimaryKeyConstraint("event_id", "source_day", name=op.f("pk_events")),
+        postgresql_partition_by="RANGE (source_day)",
     )
     op.create_index("ix_events_dossier", "events", ["dossier_id", "log_pos"], unique=False)
+    op.create_table(
+        "findings",
+        sa.Column("finding_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("dossier_id", sa.Text(), nullable=False),
+        sa.Column("found_at", UtcTimestamp(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("delivery_id", sa.BigInteger(), nullable=True),
+        sa.Column("step_key", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("finding_id", name=op.f("pk_findings")),
+    )
+    op.create_index("ix_findings_dossier", "findings", ["dossier_id"], unique=False)
+    op.create_table(
+        "found_receipts",
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("dossier_id", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("attempt_id", sa.Text(), nullable=True),
+        sa.Column("step_key", sa.Text(), nullable=True),
+        sa.Column("delivered_at", UtcTimestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", "target", "operation", name=op.f("pk_found_receipts")),
+    )
+    op.create_index("ix_found_receipts_dossier", "found_receipts", ["dossier_id"], unique=False)
     op.create_table(
         "ledger_identity",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("created_at", UtcTimestamp(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=True),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("restoring", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_identity")),
     )
     op.create_table(
@@ -199,6 +250,8 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
         sa.Column("topic_id", sa.Text(), nullable=True),
+        sa.Column("log_base", sa.BigInteger(), nullable=False),
+        sa.Column("verify_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("flow", "topic", "partition", name=op.f("pk_positions")),
     )
     op.create_table(
@@ -212,6 +265,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("beat_at", UtcTimestamp(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_singletons")),
     )
     op.create_table(
@@ -270,6 +324,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("source_day", sa.Integer(), nullable=False),
         sa.Column("dossier_id", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
@@ -288,13 +343,25 @@ def upgrade() -> None:
             "state IN ('pending', 'sending', 'waiting', 'parked', 'delivered', 'superseded', 'discarded')",
             name=op.f("ck_deliveries_state"),
         ),
-        sa.ForeignKeyConstraint(
-            ["event_id"], ["events.event_id"], name=op.f("fk_deliveries_events")
-        ),
         sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint(
-            "event_id", "target", "operation", name=op.f("uq_deliveries_event_id_target_operation")
+        *(
+            (
+                sa.ForeignKeyConstraint(
+                    ["event_id", "source_day"],
+                    ["events.event_id", "events.source_day"],
+                    name=op.f("fk_deliveries_events"),
+                ),
+                sa.UniqueConstraint(
+                    "event_id",
+                    "target",
+                    "operation",
+                    name=op.f("uq_deliveries_event_id_target_operation"),
+                ),
+            )
+            if plain
+            else ()
         ),
+        postgresql_partition_by="RANGE (delivery_id)",
     )
     op.create_index("ix_deliveries_dossier", "deliveries", ["dossier_id"], unique=False)
     op.create_index(
@@ -324,6 +391,7 @@ def upgrade() -> None:
     op.create_table(
         "timeline",
         sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("source_day", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("dossier_id", sa.Text(), nullable=False),
         sa.Column("log_pos", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -335,11 +403,37 @@ def upgrade() -> None:
         sa.Column("status_carried", sa.Boolean(), nullable=False),
         sa.Column("at", UtcTimestamp(), nullable=False),
         sa.Column("recorded_at", UtcTimestamp(), nullable=False),
-        sa.ForeignKeyConstraint(["event_id"], ["events.event_id"], name=op.f("fk_timeline_events")),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_timeline")),
+        sa.PrimaryKeyConstraint("event_id", "source_day", name=op.f("pk_timeline")),
+        *(
+            (
+                sa.ForeignKeyConstraint(
+                    ["event_id", "source_day"],
+                    ["events.event_id", "events.source_day"],
+                    name=op.f("fk_timeline_events"),
+                ),
+            )
+            if plain
+            else ()
+        ),
+        postgresql_partition_by="RANGE (source_day)",
     )
     op.create_index("ix_timeline_dossier", "timeline", ["dossier_id", "log_pos"], unique=False)
-    identity = sa.table("ledger_identity", sa.column("id"), sa.column("created_at", UtcTimestamp()))
-    op.execute(identity.insert().values(id=str(uuid.uuid4()), created_at=datetime.now(UTC)))
+    if not plain:
+        op.execute(
+            f"ALTER SEQUENCE deliveries_delivery_id_seq MAXVALUE {partitions.IDS_A_MONTH - 1} CYCLE"
+        )
+        partitions.provide_ends(op.get_bind())
+    identity = sa.table(
+        "ledger_identity",
+        sa.column("id"),
+        sa.column("created_at", UtcTimestamp()),
+        sa.column("generation"),
+        sa.column("restoring", sa.Boolean()),
+    )
+    op.execute(
+        identity.insert().values(
+            id=str(uuid.uuid4()), created_at=datetime.now(UTC), generation=1, restoring=False
+        )
+    )
     versions = sa.table("mapping_version", sa.column("id"), sa.column("version"))
     op.execute(versions.insert().values(id=1, version=0))
