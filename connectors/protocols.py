@@ -45,6 +45,14 @@ class Abilities:
     steps_chunk_max: int = 10
     steps_chunk_atomic: bool = False
     steps_unknown: StepsUnknown = StepsUnknown.PARK
+    verify_after: float | None = None
+    """When a look-up verifies what came of an attempt of unknown outcome, from the attempt's start on.
+    ``None``: after three times `late_effect_bound`."""
+
+    @property
+    def verified_after(self) -> float:
+        """`verify_after`, or its default."""
+        return 3 * self.late_effect_bound if self.verify_after is None else self.verify_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +119,7 @@ class LookupAnswer:
 
 
 class Sink(Protocol):
-    """Speaks to one target. Mapping is pure; the five calls raise only `connectors.errors`.
+    """Speaks to one target. Mapping and `shown` are pure; the five calls raise only `connectors.errors`.
 
     `create` and `update` send the full state; `append_steps` sends steps in the given order.
     Concurrency, retries and order are the engine's; a sink does exactly one call, or none.
@@ -126,6 +134,10 @@ class Sink(Protocol):
 
     def step_request(self, event: DossierEvent, codes: Codes) -> StepRequest:
         """Map the event's step. Raises `RejectedError`."""
+        ...
+
+    def shown(self, request: StateRequest) -> Mapping[str, str]:
+        """What `LookupAnswer.state` says of a dossier that holds this state, as far as that is known."""
         ...
 
     async def create(self, request: StateRequest, intent: Intent) -> Receipt: ...

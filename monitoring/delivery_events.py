@@ -98,6 +98,20 @@ class DeliveryEvents:
                 suppressed=suppressed,
             )
 
+    def found(self, target: str, dossier_id: str, reason: Reason, detail: str) -> None:
+        """A target holds something against our belief: a late effect, or what could not be mended."""
+        self._metrics.late_effects[target, reason].inc()
+        suppressed = self._limit.allow(("found", target, reason))
+        if suppressed is not None:
+            self._log.warning(
+                "found",
+                target=target,
+                dossier_id=dossier_id,
+                reason=reason,
+                detail=detail,
+                suppressed=suppressed,
+            )
+
     def asked(self, target: str, dossier_id: str, present: bool | None, reason: str) -> None:
         """The target was asked what it holds of a dossier; ``None``: it gave no answer."""
         result = "failed" if present is None else "present" if present else "absent"

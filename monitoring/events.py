@@ -23,6 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from monitoring.delivery_events import DeliveryEvents
 from monitoring.logging import RateLimit
 from monitoring.metrics import Flow, FlowState, Metrics
+from schemas.ledger.model import RestoredPartition
 from schemas.reasons import Reason
 
 REPEATS = 5
@@ -145,6 +146,33 @@ class Events:
     def ledger_unavailable(self, *, flow: str, error: str, wait: float) -> None:
         """The ledger does not answer; tried again after `wait` seconds. `error` is a type's name."""
         self._trouble("ledger_unavailable", (flow, error), flow=flow, error=error, wait=wait)
+
+    # --- restore
+
+    def restore_began(self, *, why: str, generation: int) -> None:
+        """The ledger is another database, or an older one: what the lost time sent is to be found out."""
+        self._log.warning("restore_began", why=why, generation=generation)
+
+    def restore_finished(self, *, receipts: int, unread: int, partitions: int, held: int) -> None:
+        """Every partition knows how far it must read. `held`: its log is lost too, a person must act.
+
+        `receipts` that the ledger lacked prove deliveries; `unread` could not be understood.
+        """
+        log = self._log.error if held else self._log.warning
+        log("restore_finished", receipts=receipts, unread=unread, partitions=partitions, held=held)
+
+    def partition_restored(self, restored: RestoredPartition) -> None:
+        """A partition has been read to where its log ended; its dossiers may move again.
+
+        `steps`: those of which the target must tell, or a person (`outcome_unknown`).
+        """
+        self._log.warning(
+            "partition_restored",
+            partition=restored.partition,
+            proved=restored.proved,
+            dossiers=restored.dossiers,
+            steps=restored.steps,
+        )
 
     # --- receipts
 

@@ -26,6 +26,7 @@ from monitoring.redaction import describe, redact_text
 
 STALE_AFTER_SECONDS = 60.0
 _CHECK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 
 Check = Callable[[], Awaitable[str | None]]
 """Asks for one thing that is needed: ``None`` when it is there, else the problem in plain words."""
@@ -46,6 +47,7 @@ class Progress:
     beats: Callable[[], int] | None = field(default=None, repr=False)
     last_beat: int = 0
     watched: Callable[[], str | None] | None = field(default=None, repr=False)
+    work: Callable[[], tuple[int, int]] | None = field(default=None, repr=False)
 
 
 class Health:
@@ -67,13 +69,18 @@ class Health:
         beats: Callable[[], int],
         *,
         waits_for: Callable[[], str | None] | None = None,
+        work: Callable[[], tuple[int, int]] | None = None,
         stale_after: float = STALE_AFTER_SECONDS,
     ) -> None:
-        """Like `expect`, for a part that counts its own turns: it is looked at when asked."""
+        """Like `expect`, for a part that counts its own turns: it is looked at when asked.
+
+        `work` tells `done` and `lag` as in `progress`; without it turning is all that counts.
+        """
         self.expect(part, stale_after=stale_after)
         self._parts[part].beats = beats
         self._parts[part].last_beat = beats()
         self._parts[part].watched = waits_for
+        self._parts[part].work = work
 
     def require(self, name: str, check: Check) -> None:
         """Readiness needs this; it is asked at every `/ready`, for at most two seconds."""
@@ -100,13 +107,19 @@ class Health:
         """A part has stopped in order and is no longer expected to move."""
         self._parts[part].ended = True
 
+    def look(self) -> None:
+        """Look at the parts that are watched. Whoever asks seldom would not see that they moved between."""
+        now = self._clock()
+        for told in self._parts.values():
+            self._sample(told, now)
+
     def live(self) -> tuple[bool, dict[str, Any]]:
         """Whether every part gets on, and the body of `/live`."""
+        self.look()
         now = self._clock()
         parts: dict[str, Any] = {}
         dead: list[str] = []
         for name, told in self._parts.items():
-            self._sample(told, now)
             why = self._stuck(told, now)
             if why is not None:
                 dead.append(f"{name}: {why}")
@@ -123,10 +136,9 @@ class Health:
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether every part has begun and everything needed is there, and the body of `/ready`."""
-        now = self._clock()
+        self.look()
         missing: list[str] = []
         for name, told in self._parts.items():
-            self._sample(told, now)
             if not told.started:
                 missing.append(f"{name}: not started")
         answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
@@ -145,8 +157,12 @@ class Health:
         beat = told.beats()
         if beat != told.last_beat:
             told.last_beat = beat
-            told.since = told.moved = now
+            told.since = now
             told.started = True
+        done, told.lag = told.work() if told.work is not None else (beat, 0)
+        if done != told.done or told.lag == 0 or told.waits_for is not None:
+            told.moved = now
+        told.done = done
 
     def _stuck(self, told: Progress, now: float) -> str | None:
         if told.ended:
@@ -189,6 +205,7 @@ class HealthServer:
         self._wanted = port
         self._refresh = refresh
         self._runner: web.AppRunner | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -205,13 +222,21 @@ class HealthServer:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._looking = asyncio.create_task(self._look())
         self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop serving. Safe to call twice."""
+        if self._looking is not None:
+            self._looking.cancel()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    async def _look(self) -> None:
+        while True:
+            self._health.look()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _live(self, _request: web.Request) -> web.Response:
         return _json(*self._health.live())

@@ -99,6 +99,9 @@ FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
 # What a target answers when asked about a dossier; `failed`: it gave no answer.
 LOOKUP_RESULTS = ("present", "absent", "failed")
 
+# What a verification finds; what could not be mended is another reason, and counted as `other`.
+LATE_EFFECTS = (Reason.LATE_CREATE, Reason.LATE_STATE, Reason.LATE_STEP, Reason.STEP_TWICE)
+
 M = TypeVar("M", bound=MetricWrapperBase)
 
 
@@ -203,6 +206,12 @@ class Metrics:
             "Questions to a target whether it holds a dossier, by its answer.",
             ["target", "result"],
             pairs(targets, LOOKUP_RESULTS),
+        )
+        self.late_effects = self._counter(
+            "hub_late_effects_total",
+            "What verifications found at a target: effects later than the target's bound.",
+            ["target", "kind"],
+            pairs(targets, LATE_EFFECTS),
         )
         self.call_duration = self._histogram(
             "hub_delivery_duration_seconds",

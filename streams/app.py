@@ -44,6 +44,7 @@ from streams.hub import Hub
 from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection
 from streams.producer import Producer
+from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics, topic_ids
@@ -111,6 +112,10 @@ async def open_hub(
         await require_topics(settings.kafka)
         codec = Codec(await _registry(settings, opened))
         await codec.prepare()
+        metrics, health = build_metrics(settings), Health()
+        events = Events(metrics, logger)
+        # Before anything owns, seals or sends.
+        await restore_if_needed(ledger, settings.kafka, codec, settings.master_key_bytes(), events)
         sealer = await Sealer.load(ledger, settings.master_key_bytes(), utc_now())
         upkeep = Upkeep(ledger=ledger, sealer=sealer, wall=utc_now)
         await upkeep.read_codes()
@@ -119,7 +124,6 @@ async def open_hub(
         )
         await producer.start()
         opened.push_async_callback(producer.stop, _PRODUCER_STOP_SECONDS)
-        metrics, health = build_metrics(settings), Health()
 
         async def refresh() -> None:
             metrics.take_counts(await ledger.counts())
@@ -152,7 +156,7 @@ async def open_hub(
             producer=producer,
             upkeep=upkeep,
             topic_ids=await topic_ids(settings.kafka),
-            events=Events(metrics, logger),
+            events=events,
             health=health,
             datadir=Path(datadir),
             wall=utc_now,

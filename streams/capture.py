@@ -25,13 +25,21 @@ from connectors.protocols import (
     SourceRestored,
     SourceUnavailable,
 )
+from monitoring.crash_points import CrashPoint, crash_point
 from monitoring.events import Events
 from monitoring.metrics import Flow
-from schemas.ledger.model import CaptureLedger, LedgerUnavailable, SingletonFence, StaleOwner
+from schemas.ledger.model import (
+    CaptureLedger,
+    LedgerRefuses,
+    LedgerUnavailable,
+    SingletonFence,
+    StaleOwner,
+)
 from schemas.records import Feed, Notice
 from schemas.topics import ONESTOP_NOTICES
 from streams.producer import NotConfirmed, Outgoing, TooLarge
 from streams.settings import CaptureSettings
+from streams.singleton import Singleton
 
 
 class Confirms(Protocol):
@@ -44,7 +52,7 @@ class _Ledger(CaptureLedger, CaptureMemory, Protocol): ...
 
 
 class Capture:
-    """Reads every feed of one source in turn, one page at a time.
+    """Reads every feed of one source in turn, one page at a time, as the only process that does.
 
     `pauses` are the pauses of a feed that has nothing more to read, in seconds. The sweep also begins at
     `settings.sweep_hour` of `zone`, if that comes first, and on `sweep_now`. `wall` gives the present
@@ -71,7 +79,9 @@ class Capture:
         self._ledger = ledger
         self._producer = producer
         self._encode = encode
-        self._owner = owner
+        self._singleton = Singleton(
+            ledger, f"capture.{source.name}", owner, silence=settings.stand_by_seconds
+        )
         self._pauses = pauses
         self._zone = zone
         self._settings = settings
@@ -86,13 +96,16 @@ class Capture:
         self._failures = 0
         self.paged = False
         self._standing_by = False
+        self._held_up_by: str | None = None
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
 
     @property
     def waits_for(self) -> str | None:
         """What keeps it from capturing, for `/live`."""
-        return "a person" if self.paged else "another owner" if self._standing_by else None
+        if self.paged:
+            return "a person"
+        return "another owner" if self._standing_by else self._held_up_by
 
     def sweep_now(self) -> None:
         """Compare every dossier's content from the beginning, as soon as the page in hand is done."""
@@ -106,25 +119,24 @@ class Capture:
         self._wake.set()
 
     async def run(self) -> None:
-        """Capture until `stop`, as long as no other process does.
+        """Capture until `stop`, as long as no other process does; else stand by.
 
-        Trouble that needs a person pages, and `run` waits for `stop`, so that nothing is restarted in vain.
-        Where another process captures, this one stands by until that one moves no more.
+        Trouble that needs a person pages, and this process remains the owner until `stop`, so that
+        neither it nor another one tries in vain.
         """
-        while not self._stop.is_set():
-            try:
-                await self._capture()
-            except (SourceRestored, SourceMisconfigured, TooLarge) as error:
-                self.paged = True
-                reason = type(error).__name__
-                self._events.flow_paged(flow=Flow.CAPTURE, reason=reason, detail=str(error))
-                await self._wait_for_a_person()
-                return
-            except StaleOwner as error:
-                self._events.flow_stopped(flow=Flow.CAPTURE, reason=f"another owner: {error}")
-                self._standing_by = True
-                await self._stand_by()
-                self._standing_by = False
+        while (fence := await self._stand_by()) is not None:
+            async with self._singleton.kept(fence) as lost:
+                try:
+                    await self._capture(fence, lost)
+                except (SourceRestored, SourceMisconfigured, TooLarge, LedgerRefuses) as error:
+                    self.paged = True
+                    reason = type(error).__name__
+                    self._events.flow_paged(flow=Flow.CAPTURE, reason=reason, detail=str(error))
+                    await self._wait_for_a_person()
+                    return
+                except StaleOwner as error:
+                    lost.set()
+                    self._another_owner(str(error))
         self._events.flow_stopped(flow=Flow.CAPTURE, reason="asked")
 
     async def _wait_for_a_person(self) -> None:
@@ -132,23 +144,32 @@ class Capture:
             self.beats += 1
             await self._sleep(1.0)
 
-    async def _stand_by(self) -> None:
-        """Return when the owner has read no page for longer than it would ever pause."""
-        seen, since = -1, time.monotonic()
-        while not self._stop.is_set():
-            self.beats += 1
-            with suppress(LedgerUnavailable):
-                newest = await self._ledger.newest_read_seq(self._source.name)
-                if newest != seen:
-                    seen, since = newest, time.monotonic()
-            if time.monotonic() - since >= self._settings.stand_by_seconds:
-                return
-            await self._sleep(1.0)
+    async def _stand_by(self) -> SingletonFence | None:
+        """Become the owner as soon as there is none; ``None`` when asked to stop."""
+        try:
+            while not self._stop.is_set():
+                self.beats += 1
+                try:
+                    fence = await self._singleton.take()
+                except LedgerUnavailable as error:
+                    await self._ledger_away(error)
+                    continue
+                if fence is not None:
+                    self._failures, self._held_up_by = 0, None
+                    return fence
+                if not self._standing_by:
+                    self._another_owner("it captures")
+                await self._sleep(min(1.0, self._settings.stand_by_seconds / 4))
+            return None
+        finally:
+            self._standing_by = False
 
-    async def _capture(self) -> None:
-        fence = await self._take_singleton()
-        if fence is None:
-            return
+    def _another_owner(self, detail: str) -> None:
+        self._standing_by = True
+        self._events.flow_stopped(flow=Flow.CAPTURE, reason=f"another owner: {detail}")
+
+    async def _capture(self, fence: SingletonFence, lost: asyncio.Event) -> None:
+        await self._prepare(lost)
         now = time.monotonic()
         for feed in self._source.feeds:
             first = now + self._until_sweep() if feed is Feed.SWEEP else now
@@ -156,6 +177,8 @@ class Capture:
         self._events.flow_started(flow=Flow.CAPTURE)
         while not self._stop.is_set():
             self.beats += 1
+            if lost.is_set():
+                raise StaleOwner("this process was thought dead")
             feed = min(self._due, key=self._due.__getitem__)
             pause = self._due[feed] - time.monotonic()
             if pause > 0:
@@ -163,23 +186,18 @@ class Capture:
                 continue
             await self._turn(feed, fence)
 
-    async def _take_singleton(self) -> SingletonFence | None:
-        while not self._stop.is_set():
+    async def _prepare(self, lost: asyncio.Event) -> None:
+        while self._begin is not None and not (self._stop.is_set() or lost.is_set()):
             self.beats += 1
             try:
-                fence = await self._ledger.take_singleton(
-                    f"capture.{self._source.name}", self._owner
-                )
-                if self._begin is not None:
-                    await self._begin()
+                await self._begin()
             except SourceUnavailable as error:
                 await self._back_off("start", str(error))
             except LedgerUnavailable as error:
                 await self._ledger_away(error)
             else:
-                self._failures = 0
-                return fence
-        return None
+                self._failures, self._held_up_by = 0, None
+                return
 
     async def _turn(self, feed: Feed, fence: SingletonFence) -> None:
         try:
@@ -188,12 +206,12 @@ class Capture:
             await self._back_off(feed, str(error))
         except NotConfirmed as error:
             self._events.flow_waiting(flow=Flow.CAPTURE, waits_for="broker")
-            await self._back_off(feed, str(error))
+            await self._back_off(feed, str(error), held_up_by="the broker")
         except LedgerUnavailable as error:
             await self._ledger_away(error)
         else:
             if self._failures:
-                self._failures = 0
+                self._failures, self._held_up_by = 0, None
                 self._events.flow_started(flow=Flow.CAPTURE)
             self._plan(feed, page)
 
@@ -210,6 +228,8 @@ class Capture:
                 for notice in page.notices
             ]
         )
+        if page.notices:
+            crash_point(CrashPoint.AFTER_PRODUCE)
         for notice in page.notices:
             self._events.notice_captured(source=source, feed=feed, dossier_id=notice.dossier_id)
         await self._ledger.save_page(source, feed, fence, old, page.cursor, page.seen)
@@ -246,7 +266,8 @@ class Capture:
             at += timedelta(days=1)
         return min(pause, (at - now).total_seconds())
 
-    async def _back_off(self, feed: str, detail: str) -> None:
+    async def _back_off(self, feed: str, detail: str, held_up_by: str = "the source") -> None:
+        self._held_up_by = held_up_by
         wait = self._pause()
         self._events.source_unavailable(
             source=self._source.name, feed=feed, detail=detail, wait=wait
@@ -254,6 +275,7 @@ class Capture:
         await self._sleep(wait)
 
     async def _ledger_away(self, error: LedgerUnavailable) -> None:
+        self._held_up_by = "the ledger"
         wait = self._pause()
         self._events.ledger_unavailable(flow=Flow.CAPTURE, error=type(error).__name__, wait=wait)
         await self._sleep(wait)

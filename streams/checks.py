@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 from connectors.errors import DeliveryError, TransientError
 from connectors.national_portal.dialect import DialectError, load_dialect
@@ -17,7 +16,7 @@ from schemas.ledger.migrate import require_current
 from schemas.ledger.model import LedgerMismatch, LedgerReplaced, LedgerUnavailable
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
-from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError
+from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError, unwrapped
 from streams.reason_texts import in_words
 from streams.settings import Settings
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, differences, read_topics
@@ -61,7 +60,8 @@ async def ledger(settings: Settings) -> Checked:
         url = settings.ledger_url.get_secret_value()
         await asyncio.to_thread(require_current, url)
         async with SqlLedger(url) as store:
-            await Sealer.load(store, settings.master_key_bytes(), datetime.now(UTC))
+            # Opened, and none made: one made here would stand in the way of `keys import`.
+            unwrapped(settings.master_key_bytes(), await store.wrapped_keys())
         return ()
 
     return await _told("ledger", "Sổ cái", "ledger", ask)

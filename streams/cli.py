@@ -10,23 +10,25 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from structlog.typing import FilteringBoundLogger
 
+from monitoring.logging import configure_logging
 from schemas.compatibility import check_packaged
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, register_all
-from schemas.sealing import new_key
+from schemas.sealing import SealError, new_key
 from schemas.topics import TOPICS
-from streams import checks
+from streams import checks, key_files, pruning, topic_admin, topic_check, topic_reset
 from streams.platform_check import platform_refusal
 from streams.settings import Settings, problems
 from streams.topology import WorkerPart
@@ -42,10 +44,12 @@ app = typer.Typer(
 )
 db = typer.Typer(help="Sổ cái · the ledger", no_args_is_help=True)
 schemas_app = typer.Typer(help="Lược đồ Avro · Avro schemas", no_args_is_help=True)
+keys_app = typer.Typer(help="Khoá · keys")
 topics_app = typer.Typer(help="Chủ đề Kafka · Kafka topics", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
+app.add_typer(keys_app, name="keys")
 
 out = Console()
 err = Console(stderr=True)
@@ -219,10 +223,69 @@ def db_upgrade() -> None:
     out.print("[green]✔[/green] sổ cái đã sẵn sàng  [dim]the ledger is ready[/dim]")
 
 
-@app.command()
-def keys() -> None:
+@db.command("prune")
+def db_prune(
+    run: Annotated[
+        bool, typer.Option("--run", help="Xoá thật · really let go of it; without it only counted")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Xoá chứng cứ đã quá hạn lưu · let go of evidence kept long enough (THONGSUOT_RETENTION__…)."""
+    wanted = settings()
+    url, keep = wanted.ledger_url.get_secret_value(), wanted.retention.retention()
+    try:
+        if not run:
+            counted = asyncio.run(pruning.look(url, keep))
+            if as_json:
+                say_json(pruning.as_dict(counted))
+            else:
+                pruning.show(out, counted, keep)
+            return
+        gone = asyncio.run(pruning.run(url, keep))
+    except (LedgerMismatch, LedgerUnavailable) as error:
+        raise fail(_both(error)) from None
+    if as_json:
+        say_json(pruning.as_dict(gone))
+    else:
+        pruning.show_gone(out, gone)
+    raise typer.Exit(1 if gone.busy else 0)
+
+
+@keys_app.callback(invoke_without_command=True)
+def keys(context: typer.Context) -> None:
     """Tạo khoá mới · make new keys: THONGSUOT_MASTER_KEY and THONGSUOT_HASH_KEY."""
-    sys.stdout.write(f"THONGSUOT_MASTER_KEY={new_key()}\nTHONGSUOT_HASH_KEY={new_key()}\n")
+    if context.invoked_subcommand is None:
+        sys.stdout.write(f"THONGSUOT_MASTER_KEY={new_key()}\nTHONGSUOT_HASH_KEY={new_key()}\n")
+
+
+@keys_app.command("export")
+def keys_export(file: Path) -> None:
+    """Chép khoá dữ liệu (đã bọc) ra một tệp mới · write the wrapped data keys into a new file."""
+    _say_keys(key_files.export, file, "đã chép khoá", "exported")
+
+
+@keys_app.command("import")
+def keys_import(file: Path) -> None:
+    """Đưa khoá dữ liệu còn thiếu trở lại sổ cái · bring missing data keys back into the ledger."""
+    _say_keys(key_files.bring_back, file, "đã nhập khoá", "imported")
+
+
+def _say_keys(
+    done: Callable[[Settings, Path], Coroutine[Any, Any, Sequence[str]]],
+    file: Path,
+    vi: str,
+    en: str,
+) -> None:
+    try:
+        ids = asyncio.run(done(settings(), file))
+    except key_files.BadKeyFile as error:
+        raise fail(f"{error.vi}  [dim]{error}[/dim]") from None
+    except OSError as error:
+        raise fail(f"{file}: {error.strerror}") from None
+    except (LedgerMismatch, LedgerUnavailable, SealError) as error:
+        raise fail(_both(error)) from None
+    told = ", ".join(ids) or "–"
+    out.print(f"[green]✔[/green] {vi}: {told}  [dim]{en}: {told}[/dim]", highlight=False)
 
 
 # --- schemas and topics -----------------------------------------------------------------------------
@@ -313,14 +376,161 @@ def topics_list(as_json: AsJson = False) -> None:
 @topics_app.command("check")
 def topics_check() -> None:
     """Chủ đề trên Kafka có đúng như cần không · are the broker's topics as the hub needs them."""
-    found = asyncio.run(checks.broker(settings()))
-    if found.problems:
-        out.print(f"[bold red]✘[/bold red] {found.why_vi}", soft_wrap=True, highlight=False)
-    for problem in found.problems:
-        out.print(f"    {problem}", soft_wrap=True, highlight=False, markup=False)
-    if found.problems:
+    wanted = settings().kafka
+    try:
+        found = asyncio.run(topic_check.read_topics(wanted))
+    except topic_check.BrokerUnreachable as error:
+        raise fail(_both(error)) from None
+    differing = topic_check.differences(found, wanted.partitions)
+    _print_differences(differing)
+    if differing:
         raise typer.Exit(1)
     out.print("[green]✔[/green] đủ và đúng  [dim]all there, as needed[/dim]")
+
+
+@topics_app.command("create")
+def topics_create(
+    replication: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Số bản của mỗi phân vùng · replicas (3, hoặc 1 nếu có một máy chủ Kafka)"
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Chỉ cho xem · only show what would be done")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tạo các chủ đề còn thiếu, không sửa chủ đề đã có · make the topics that are missing."""
+    wanted = settings().kafka
+    try:
+        done = asyncio.run(topic_admin.create(wanted, replication=replication, dry_run=dry_run))
+    except topic_admin.CannotCreate as error:
+        raise fail(f"{error.vi}  [dim]{error}[/dim]") from None
+    except topic_check.BrokerUnreachable as error:
+        raise fail(_both(error)) from None
+    if as_json:
+        say_json(topic_admin.as_dict(done, dry_run=dry_run))
+    else:
+        _print_plan(done, dry_run)
+    raise typer.Exit(1 if done.differing else 0)
+
+
+def _print_plan(done: topic_admin.Plan, dry_run: bool) -> None:
+    out.print(
+        f"Kafka: {done.brokers} máy chủ, {done.partitions} phân vùng, {done.replication} bản  "
+        f"[dim]brokers {done.brokers}, partitions {done.partitions}, replication {done.replication}"
+        "[/dim]",
+        highlight=False,
+    )
+    if done.replication == 1:
+        out.print(
+            "[yellow]![/yellow] mỗi bản tin chỉ có một bản: hỏng đĩa của Kafka là mất bản tin chưa vào "
+            "sổ cái  [dim]one replica only: a lost disk loses what is not yet in the ledger[/dim]",
+            soft_wrap=True,
+        )
+    did = "sẽ tạo · would make" if dry_run else "đã tạo · made"
+    for topic in done.to_make:
+        config = ", ".join(f"{k}={v}" for k, v in topic.config(done.replication).items())
+        out.print(
+            f"[green]+[/green] {did}: {topic.name}  [dim]{config}[/dim]",
+            soft_wrap=True,
+            highlight=False,
+        )
+    for topic in done.left_alone:
+        out.print(f"[dim]=[/dim] đã có, giữ nguyên · left alone: {topic.name}", highlight=False)
+    _print_differences(done.differing)
+
+
+def _print_differences(found: Sequence[topic_check.Difference]) -> None:
+    for one in found:
+        out.print(f"[bold red]✘[/bold red] {one.vi}", soft_wrap=True, highlight=False)
+        out.print(f"    {one.en}", soft_wrap=True, highlight=False, markup=False)
+
+
+@topics_app.command("reset")
+def topics_reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Không hỏi lại · do not ask")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Chỉ cho xem · only show what would be done")
+    ] = False,
+) -> None:
+    """Kafka bị xoá trắng hoặc tạo lại: đọc lại nguồn từ đầu · Kafka was emptied: read the source again."""
+    wanted = settings()
+    lost = _recovered(lambda: topic_reset.plan(wanted))
+    if not lost:
+        out.print(
+            "[green]✔[/green] vị trí đọc khớp với Kafka, không có gì phải làm  "
+            "[dim]every position lies in its log: nothing to do[/dim]",
+            soft_wrap=True,
+        )
+        return
+    for one in lost:
+        out.print(
+            f"[yellow]![/yellow] {one.topic} ({one.flow}): {one.partitions} phân vùng, sổ cái đã đọc "
+            f"{one.read} bản tin, Kafka hiện có {one.there}  [dim]{one.partitions} partitions, the ledger "
+            f"has read {one.read} records, Kafka holds {one.there}[/dim]",
+            soft_wrap=True,
+            highlight=False,
+        )
+    out.print(
+        "Sổ cái sẽ đọc các chủ đề này từ đầu, và hệ thống nguồn được đọc lại toàn bộ; sự kiện đã có trong sổ "
+        "cái không bị gửi lần nữa.  [dim]The ledger will begin these topics anew and the sources are "
+        "read again as a whole; events that the ledger holds are not sent again.[/dim]",
+        soft_wrap=True,
+    )
+    if dry_run:
+        return
+    if not yes:
+        typer.confirm("Làm không · do it", abort=True)
+    _recovered(lambda: topic_reset.reset(wanted, _audit(wanted)))
+    out.print(
+        "[green]✔[/green] xong: khởi động lại thongsuot worker  [dim]done: start the workers[/dim]"
+    )
+
+
+@topics_app.command("release")
+def topics_release(
+    yes: Annotated[bool, typer.Option("--yes", help="Không hỏi lại · do not ask")] = False,
+) -> None:
+    """Sau khi mất cả sổ cái lẫn Kafka và nguồn đã được đọc lại · when ledger and Kafka were both lost."""
+    wanted = settings()
+    if not yes:
+        out.print(
+            "Chỉ làm khi nguồn đã được đọc lại hết và độ trễ của intake bằng 0.  [dim]Only when the sources "
+            "were read again and intake has no lag.[/dim]",
+            soft_wrap=True,
+        )
+        typer.confirm("Làm không · do it", abort=True)
+    held = _recovered(lambda: topic_reset.release(wanted, _audit(wanted)))
+    out.print(
+        f"[green]✔[/green] {held} phân vùng được gửi tiếp sau khi kiểm tra  [dim]{held} partitions go on "
+        "once they are verified[/dim]",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+_Done = TypeVar("_Done")
+
+
+def _recovered(done: Callable[[], Coroutine[Any, Any, _Done]]) -> _Done:
+    try:
+        return asyncio.run(done())
+    except topic_reset.Refused as error:
+        raise fail(f"{error.vi}  [dim]{error}[/dim]") from None
+    except (
+        LedgerMismatch,
+        LedgerUnavailable,
+        topic_check.BrokerUnreachable,
+        topic_check.TopicsUnfit,
+    ) as error:
+        raise fail(_both(error)) from None
+
+
+def _audit(wanted: Settings) -> FilteringBoundLogger:
+    """What an operator changed is a line of the log like what the workers do."""
+    return configure_logging(level="info", json=True, environment=wanted.environment)
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

@@ -13,17 +13,12 @@ from monitoring.events import Events
 from schemas.codec import Codec
 from schemas.reasons import Reason
 from schemas.records import (
-    CodeName,
     DeadLetter,
     DossierEvent,
-    DossierTimes,
     EventKind,
     Feed,
     Notice,
-    Procedure,
-    ScoreFields,
-    SourceStatus,
-    StateAsOf,
+    identity_only,
 )
 from schemas.sealing import Sealer
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS
@@ -55,7 +50,7 @@ def key_of(record: Received) -> str | None:
 
 def place(record: Received) -> str:
     """The associated data of a dead letter's sealed bytes."""
-    return f"{record.topic}/{record.partition}/{record.offset}"
+    return f"{record.topic}/{record.partition}/{record.log_pos}"
 
 
 def letter(what: NotUnderstood, sealer: Sealer, now: datetime) -> DeadLetter:
@@ -68,7 +63,7 @@ def letter(what: NotUnderstood, sealer: Sealer, now: datetime) -> DeadLetter:
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
-        offset=record.offset,
+        offset=record.log_pos,
         reason=what.reason,
         detail=what.detail,
         dossier_id=what.dossier_id,
@@ -87,8 +82,7 @@ def gap(what: NotUnderstood, now: datetime) -> DossierEvent | None:
     if what.dossier_id is None:
         return None
     notice, read_at = what.notice, _moment(what.record.at)
-    nothing = CodeName(code=None, name=None)
-    return DossierEvent(
+    return identity_only(
         event_id=f"gap:{place(what.record)}",
         dossier_id=what.dossier_id,
         kind=EventKind.GAP,
@@ -97,28 +91,6 @@ def gap(what: NotUnderstood, now: datetime) -> DossierEvent | None:
         cursor=notice.cursor if notice else "",
         content_hash="",
         read_seq=notice.read_seq if notice else 0,
-        state_as_of=StateAsOf(action_id=None, modified_at=None),
-        dossier_code=None,
-        aliases=(),
-        born_on_portal=False,
-        procedure=Procedure(local_code=None, national_code=None, name=None, version=None),
-        sector=nothing,
-        receiving_agency=nothing,
-        handling_agency=nothing,
-        channel=None,
-        applicant_type=None,
-        business_state=SourceStatus(status=None, sub_status=None),
-        financial_state=None,
-        result_state=None,
-        return_method=None,
-        times=DossierTimes(),
-        supplements=(),
-        fees=(),
-        attachments=(),
-        results=(),
-        score=ScoreFields(),
-        fallbacks=(),
-        step=None,
         effective_at=notice.captured_at if notice else read_at,
         recorded_at=now,
         sealed=b"",

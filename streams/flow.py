@@ -8,8 +8,9 @@ Faust acknowledges what it should not (an exception, a cancelled body), so here
 
     halted       a person must look (hole, unknown schema, unknown key): the app is stopped, the flow is
                  paged and stays down; the process and its other parts go on
-    ledger lost  the ledger did not answer for 20 s: the app is stopped, and a fresh one starts at the
-                 ledger's positions as soon as the ledger answers
+    ledger lost  the ledger did not answer for 20 s, or names another owner of what Kafka says is ours, or
+                 Faust left records out: the app is stopped, and a fresh one starts at the ledger's positions
+                 as soon as it answers
     broken       the broker did not confirm for 20 s, or Faust crashed or stands still: the process ends,
                  and whoever supervises it starts it again
 """
@@ -19,32 +20,40 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import faust
+from aiokafka.errors import IllegalStateError
 
 from monitoring.events import Events
 from monitoring.health import Health
 from schemas.ledger.model import (
     Fence,
     Ledger,
+    LedgerReplaced,
     LedgerUnavailable,
     PositionHole,
     StaleOwner,
 )
 from streams.kafka_clients import faust_settings
+from streams.log_ends import LogAway, LogEnds
 from streams.patience import Lost, Patience
-from streams.positions import Batch, FlowPositions, Received
+from streams.positions import Batch, FlowPositions, Received, RecordsSkipped
 from streams.settings import KafkaSettings
 
 _PAUSE_SECONDS = 0.5
 _WATCH_SECONDS = 0.2
 _LAG_SECONDS = 5.0
 _FINISH_SECONDS = 3.0  # for the batch in hand, when the flow is stopped
+_LOOK_SECONDS = 2.0
+_SUSPENDED_SECONDS = 1.5
+_TWICE = 2
+_STOP_SECONDS = 8.0  # with the broker away Faust does not come back from its stop
 _STALL_SECONDS = 90.0  # records are there and none is taken: Faust's silent zombie
 
 
@@ -132,6 +141,11 @@ class Flow:
         self._idle.set()
         self._ending = False
         self._app: Any = None
+        self._taking_over = asyncio.Lock()
+        self._log = LogEnds(kafka)
+        self._strangers = 0  # looks in a row that found another owner in the ledger
+        self._waits_for = "ledger"
+        self._holes: Counter[str] = Counter()
 
     @property
     def halted(self) -> bool:
@@ -174,13 +188,15 @@ class Flow:
         self._ending = False
         app = self._build()
         self._progress = time.monotonic()
+        self._strangers = 0
         try:
+            await self._log.start(self._patience.seconds)
             await app.start()
             await self._watch(app)
         finally:
-            for reading in self._readings:
-                reading.positions.give_up()
+            self._give_up()
             await self._end(app)
+            await self._log.stop()
 
     def _build(self) -> Any:
         app = faust.App(
@@ -207,33 +223,45 @@ class Flow:
 
     async def _watch(self, app: Any) -> None:
         next_look = time.monotonic() + _LAG_SECONDS
-        while not (self._stop.is_set() or self._halted.is_set() or self._lost.is_set()):
+        turned = time.monotonic()
+        while not self._leaves():
             await self._stopped_within(_WATCH_SECONDS)
             if self._broken is not None:
                 raise self._broken
             if app.crashed:
-                if self._halted.is_set() or self._lost.is_set():
+                if self._leaves():
                     return
                 raise FlowBroken(f"flow {self.name}: {type(app.crash_reason).__name__} in Faust")
-            if time.monotonic() >= next_look:
+            before, turned = turned, time.monotonic()
+            if turned - before > _SUSPENDED_SECONDS:
+                # Others may own what was ours, and Kafka has not told us yet.
+                self._strangers = 0
+                next_look = turned + _LAG_SECONDS
+            if turned >= next_look:
                 await self._look_at_lag(app)
-                next_look = time.monotonic() + _LAG_SECONDS
+                await self._look_at_owners(app)
+                next_look = turned + _LAG_SECONDS
+
+    def _leaves(self) -> bool:
+        return self._stop.is_set() or self._halted.is_set() or self._lost.is_set()
 
     async def _look_at_lag(self, app: Any) -> None:
+        own = {
+            (reading.positions.topic, partition): offset
+            for reading in self._readings
+            for partition, offset in reading.positions.next_offsets().items()
+        }
+        assigned = {(tp.topic, tp.partition) for tp in app.consumer.assignment()}
+        try:
+            ends = await self._log.ends(own.keys() & assigned, _LOOK_SECONDS)
+        except LogAway:  # Faust itself decides when that is a crash
+            self._health.progress(self.name, waits_for="broker")
+            return
         waiting = 0
-        for reading in self._readings:
-            positions = reading.positions
-            own = positions.next_offsets()
-            tps = [tp for tp in app.consumer.assignment() if tp.topic == positions.topic]
-            try:
-                ends = await app.consumer.highwaters(*tps) if tps else {}
-            except Exception:  # the broker is away: Faust itself decides when that is a crash
-                return
-            for tp, end in ends.items():
-                if tp.partition in own and end is not None:
-                    lag = end - own[tp.partition]
-                    waiting += max(lag, 0)
-                    self._events.metrics.set_lag(tp.topic, tp.partition, lag)
+        for (topic, partition), end in ends.items():
+            lag = end - own[topic, partition]
+            waiting += max(lag, 0)
+            self._events.metrics.set_lag(topic, partition, lag)
         self._health.progress(self.name, done=self._done, lag=waiting)
         if not waiting:
             self._progress = time.monotonic()
@@ -242,13 +270,32 @@ class Flow:
                 f"flow {self.name}: records wait and none was taken for {_STALL_SECONDS:.0f} s"
             )
 
+    async def _look_at_owners(self, app: Any) -> None:
+        """Begin anew when the ledger names another owner of what Kafka says is ours, twice in a row.
+
+        A process that was frozen while it took over may do so belatedly, when its partitions are ours
+        already. It gives them up again, and nobody would have them.
+        """
+        claims = [fence for reading in self._readings for fence in reading.positions.fences()]
+        assigned = {(tp.topic, tp.partition) for tp in app.consumer.assignment()}
+        claims = [fence for fence in claims if (fence.topic, fence.partition) in assigned]
+        try:
+            held = await self._ledger.held(claims)
+        except LedgerUnavailable:
+            return
+        self._strangers = 0 if len(held) == len(claims) else self._strangers + 1
+        if self._strangers >= _TWICE:
+            self._strangers = 0
+            self._waits_for = "ownership"
+            self._lost.set()
+
     async def _end(self, app: Any) -> None:
         """Stop the app within a bound. Faust swallows a cancellation, hence `wait` and not `wait_for`."""
         self._ending = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _FINISH_SECONDS)
         stopping = asyncio.create_task(app.stop())
-        await asyncio.wait({stopping}, timeout=self._patience.seconds)
+        await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
         if not stopping.done():
             self._die(f"flow {self.name} did not stop")
         if not stopping.cancelled() and stopping.exception() is not None:
@@ -256,7 +303,7 @@ class Flow:
         app.on_rebalance_complete.disconnect(self._take_over)
 
     async def _await_ledger(self) -> None:
-        self._events.flow_waiting(flow=self.name, waits_for="ledger")
+        self._events.flow_waiting(flow=self.name, waits_for=self._waits_for)
         while not self._stop.is_set():
             try:
                 await self._ledger.now()
@@ -273,43 +320,66 @@ class Flow:
 
         A seek at any earlier moment is overridden by Faust with Kafka's committed offsets.
         """
-        if sender is not self._app or self._ends():
-            return
-        consumer = sender.consumer
+        async with self._taking_over:  # Kafka may assign anew before the last time is over
+            if sender is self._app and not self._ends():
+                await self._take_over_now(sender)
+
+    async def _take_over_now(self, sender: Any) -> None:
+        generation = sender.consumer_generation_id
         try:
+            assigned = sender.consumer.assignment()
+            offsets: dict[Any, int] = {}
             for reading in self._readings:
-                await self._take_over_topic(consumer, reading.positions)
+                offsets |= await self._own(assigned, reading.positions)
+            await self._check_log(offsets)
+            if offsets:
+                await sender.consumer._commit(offsets)
+                # Faust seeks to what is committed next, but leaves a partition alone where that is 0.
+                await sender.consumer.seek_wait(offsets)
         except PositionHole as hole:
+            self._give_up()
             self._halt(Halt("position_hole", str(hole)))
         except Lost:
+            self._waits_for = "ledger"
             self._lost.set()
         except Exception as error:
+            self._give_up()
+            if sender.consumer_generation_id != generation or isinstance(error, IllegalStateError):
+                return  # Kafka assigns anew already, and then we come here again
             self._broken = FlowBroken(f"flow {self.name}: {type(error).__name__} when taking over")
             raise
         else:
+            if sender.consumer_generation_id != generation:
+                self._give_up()
+                return
             self._events.flow_started(flow=self.name)
             self._assigned()
 
-    async def _take_over_topic(self, consumer: Any, positions: FlowPositions) -> None:
-        tps = {tp.partition: tp for tp in consumer.assignment() if tp.topic == positions.topic}
+    def _give_up(self) -> None:
+        for reading in self._readings:
+            reading.positions.give_up()
+
+    async def _own(self, assigned: Collection[Any], positions: FlowPositions) -> dict[Any, int]:
+        """The ledger's position of each partition of one topic, which is ours from now on."""
+        tps = {tp.partition: tp for tp in assigned if tp.topic == positions.topic}
         taken = await self._patience(lambda: positions.take_over(list(tps)))
         self._events.rebalanced(flow=self.name, topic=positions.topic, partitions=tps)
-        offsets = {tps[p.fence.partition]: p.next_offset for p in taken}
-        if not offsets:
-            return
-        starts = await consumer.earliest_offsets(*offsets)
-        ends = await consumer.highwaters(*offsets)
-        for tp, offset in offsets.items():
-            if not starts[tp] <= offset <= ends[tp]:
-                positions.give_up()
+        for position in taken:
+            if position.restored is not None:
+                self._events.partition_restored(position.restored)
+        return {tps[p.fence.partition]: p.next_offset for p in taken}
+
+    async def _check_log(self, offsets: Mapping[Any, int]) -> None:
+        places = {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+        bounds = await self._log.bounds(places, self._patience.seconds)
+        for (topic, partition), (start, end) in bounds.items():
+            offset = places[topic, partition]
+            if not start <= offset <= end:
                 raise PositionHole(
-                    f"flow {self.name}, topic {tp.topic}, partition {tp.partition}: the log holds "
-                    f"{starts[tp]} to {ends[tp]}, the ledger waits for {offset}; see "
-                    "position_hole in streams/README.md"
+                    f"flow {self.name}, topic {topic}, partition {partition}: the log holds "
+                    f"{start} to {end}, the ledger waits for {offset}; when Kafka was emptied: thongsuot "
+                    "topics reset; see position_hole in streams/README.md"
                 )
-        await consumer._commit(offsets)
-        # Faust seeks to what is committed next, but leaves a partition alone where that is 0.
-        await consumer.seek_wait(offsets)
 
     # --- records
 
@@ -345,16 +415,21 @@ class Flow:
                 return
         except Halt as halt:
             self._halt(halt)
+        except RecordsSkipped as hole:
+            self._skipped(hole)
         except PositionHole as hole:
             self._halt(Halt("position_hole", str(hole)))
         except Lost:
+            self._waits_for = "ledger"
             self._lost.set()
         except StaleOwner:
-            # Kafka will tell us, too; until then nothing here is ours.
+            # Kafka will tell us, too; until then nothing here is ours. See `_look_at_owners`.
             reading.positions.give_up()
             return
         except FlowBroken as broken:
             self._broken = broken
+        except LedgerReplaced as replaced:
+            self._broken = FlowBroken(f"flow {self.name}: {replaced}")
         except Exception as error:  # a mistake of ours must not lose a batch
             self._halt(Halt("unclassified_error", f"{type(error).__name__} at {_place(error)}"))
         await (
@@ -380,6 +455,15 @@ class Flow:
             reading.positions.advanced(batch)
             self._done += len(batch.records)
             self._progress = time.monotonic()
+
+    def _skipped(self, hole: RecordsSkipped) -> None:
+        """Read again from the ledger's position; the same hole after two fresh starts is the log's own."""
+        self._holes[str(hole)] += 1
+        if self._holes[str(hole)] > _TWICE:
+            self._halt(Halt("position_hole", str(hole)))
+            return
+        self._waits_for = "position"
+        self._lost.set()
 
     def _halt(self, halt: Halt) -> None:
         if not self._halted.is_set():

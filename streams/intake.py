@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from monitoring.crash_points import CrashPoint, crash_point
 from monitoring.events import Events
 from monitoring.metrics import Flow
 from schemas.codec import Codec, UndecodableMessage
@@ -77,13 +78,19 @@ class Intake:
                 await asyncio.sleep(0)
             understood = await self._understand(record)
             if isinstance(understood, DossierEvent):
-                mapped.append(understood)
-                key, value = understood.dossier_id.encode(), self._codec.encode(understood)
-                outgoing.append(Outgoing(DOSSIER_EVENTS.name, key, value))
-            else:
-                dead.append(understood)
-                outgoing += self._writer.outgoing(understood, with_gap=True)
+                try:
+                    key, value = understood.dossier_id.encode(), self._codec.encode(understood)
+                except Exception as error:  # a value that Avro cannot hold: too great, no text
+                    detail = f"the event cannot be written: {type(error).__name__}"
+                    understood = _not(record, Reason.IMPOSSIBLE_VALUE, detail, key_of(record))
+                else:
+                    mapped.append(understood)
+                    outgoing.append(Outgoing(DOSSIER_EVENTS.name, key, value))
+                    continue
+            dead.append(understood)
+            outgoing += self._writer.outgoing(understood, with_gap=True)
         await self._writer.write(outgoing, dead)
+        crash_point(CrashPoint.AFTER_INTAKE_PRODUCE)
         for event in mapped:
             self._events.event_mapped(
                 dossier_id=event.dossier_id, event_id=event.event_id, kind=event.kind
@@ -134,7 +141,7 @@ class Intake:
             return self._sealer.open(notice.sealed, notice.dossier_id)
         except UnknownKey as error:
             raise Halt(
-                "unknown_key", f"{error}; restore the key table of the ledger it was sealed with"
+                "unknown_key", f"{error}; bring it back with: thongsuot keys import FILE"
             ) from None
 
 

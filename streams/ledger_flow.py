@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from monitoring.crash_points import CrashPoint, crash_point
 from monitoring.events import Events
 from monitoring.metrics import Flow
 from schemas.codec import Codec, UndecodableMessage
-from schemas.ledger.model import Due, Enlistment, Ledger
+from schemas.ledger.model import Due, Enlistment, EnlistResult, Ledger, LedgerRefuses
 from schemas.reasons import Reason
-from schemas.records import DeadLetter, DossierEvent
+from schemas.records import DeadLetter, DossierEvent, EventKind
 from schemas.registry import UnknownSchemaId
 from schemas.sealing import Sealer
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS
@@ -56,7 +57,7 @@ class EventsToLedger:
     async def __call__(self, batch: Batch) -> None:
         """See `streams.flow.Body`."""
         begun = time.monotonic()
-        rows: list[Enlistment] = []
+        rows: dict[Received, Enlistment] = {}
         dead: list[NotUnderstood] = []
         letters: list[Outgoing] = []
         for number, record in enumerate(batch.records):
@@ -67,18 +68,19 @@ class EventsToLedger:
                 dead.append(understood)
                 # The gap needs no way through Kafka: it takes the place of the record itself.
                 letters += self._writer.outgoing(understood, with_gap=False)
-                missing = gap(understood, self._wall())
-                if missing is None:
-                    continue
-                rows.append(self._enlistment(record, missing, self._codec.encode(missing)))
+                missing = self._gap(understood)
+                if missing is not None:
+                    rows[record] = missing
             else:
                 assert record.value is not None
-                rows.append(self._enlistment(record, understood, record.value))
+                rows[record] = self._enlistment(record, understood, record.value)
         await self._writer.write(letters, dead)
-        result = await self._patience(
-            lambda: self._ledger.enlist(batch.fences, batch.next_offsets, rows, batch.first_offsets)
-        )
-        self._enlisted({row.event.dossier_id for row in rows})
+        crash_point(CrashPoint.BEFORE_ENLIST)
+        result = await self._enlist(batch, rows)
+        crash_point(CrashPoint.AFTER_ENLIST)
+        for restored in result.restored:
+            self._events.partition_restored(restored)
+        self._enlisted({row.event.dossier_id for row in rows.values()})
         self._events.enlisted(
             topic=DOSSIER_EVENTS.name,
             partition=batch.records[0].partition,
@@ -99,6 +101,52 @@ class EventsToLedger:
             )
         except UnknownSchemaId as error:
             raise _stop(self._events, DOSSIER_EVENTS.subject, error) from None
+
+    async def _enlist(self, batch: Batch, rows: Mapping[Received, Enlistment]) -> EnlistResult:
+        """One transaction; or, when the database refuses a row, as few as keep it from the others."""
+        wanted = [rows[record] for record in batch.records if record in rows]
+        try:
+            return await self._patience(
+                lambda: self._ledger.enlist(
+                    batch.fences, batch.next_offsets, wanted, batch.first_offsets
+                )
+            )
+        except LedgerRefuses as refusal:
+            if not wanted:
+                raise
+            if len(batch.records) == 1:
+                return await self._refused(batch, wanted[0], refusal)
+        # Nothing was written. The halves go in the order of the log, so the positions have no hole.
+        first, second = batch.halves()
+        one, two = await self._enlist(first, rows), await self._enlist(second, rows)
+        return EnlistResult(
+            enlisted=one.enlisted + two.enlisted,
+            duplicates=one.duplicates + two.duplicates,
+            restored=one.restored + two.restored,
+        )
+
+    async def _refused(self, batch: Batch, row: Enlistment, refusal: LedgerRefuses) -> EnlistResult:
+        """Keep the record as a dead letter, and let its dossier's steps wait where it would be."""
+        (record,) = batch.records
+        if row.event.kind is EventKind.GAP:
+            rows = {}  # not even its dossier's id can be held: the dead letter is all that is left
+        else:
+            what = NotUnderstood(
+                record=record,
+                reason=Reason.UNCLASSIFIED_ERROR,
+                detail=f"{type(refusal).__name__}: {refusal}",
+                dossier_id=row.event.dossier_id,
+            )
+            await self._writer.write(self._writer.outgoing(what, with_gap=False), [what])
+            missing = self._gap(what)
+            rows = {} if missing is None else {record: missing}
+        return await self._enlist(batch, rows)
+
+    def _gap(self, what: NotUnderstood) -> Enlistment | None:
+        missing = gap(what, self._wall())
+        if missing is None:
+            return None
+        return self._enlistment(what.record, missing, self._codec.encode(missing))
 
     def _enlistment(self, record: Received, event: DossierEvent, payload: bytes) -> Enlistment:
         return Enlistment(
@@ -140,7 +188,18 @@ class DeadLettersToLedger:
                 if record.partition == partition
             ]
             first, following = batch.first_offsets[partition], batch.next_offsets[partition]
-            await self._patience(partial(self._ledger.advance, fence, first, following, letters))
+            try:
+                await self._patience(
+                    partial(self._ledger.advance, fence, first, following, letters)
+                )
+            except LedgerRefuses as refusal:
+                # What a dead letter says of itself may be what the database cannot hold; the sealed
+                # bytes are none of that.
+                bare = [
+                    replace(one, dossier_id=None, detail=f"{type(refusal).__name__}: {refusal}")
+                    for one in letters
+                ]
+                await self._patience(partial(self._ledger.advance, fence, first, following, bare))
 
     async def _letter(self, record: Received) -> DeadLetter:
         try:

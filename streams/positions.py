@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.ledger.model import Fence, Ledger, Position, PositionHole
 
@@ -21,6 +21,12 @@ class Received:
     at: float
     key: bytes | None
     value: bytes | None = field(repr=False)
+    log_base: int = 0
+
+    @property
+    def log_pos(self) -> int:
+        """Its place in the log, which a topic that was made anew does not use again."""
+        return self.log_base + self.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,24 @@ class Batch:
     fences: Mapping[int, Fence]
     first_offsets: Mapping[int, int]
     next_offsets: Mapping[int, int]
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The first and the second half of at least two records: to be handled in this order."""
+        middle = len(self.records) // 2
+        return self._part(self.records[:middle]), self._part(self.records[middle:])
+
+    def _part(self, records: tuple[Received, ...]) -> Batch:
+        first: dict[int, int] = {}
+        following: dict[int, int] = {}
+        for record in records:
+            first.setdefault(record.partition, record.offset)
+            following[record.partition] = record.offset + 1
+        fences = {partition: self.fences[partition] for partition in following}
+        return Batch(records, fences, first, following)
+
+
+class RecordsSkipped(PositionHole):
+    """Records did not come that the log may well hold: in a rebalance Faust drops what it had fetched."""
 
 
 class FlowPositions:
@@ -46,6 +70,7 @@ class FlowPositions:
         self._owner = owner
         self._fences: dict[int, Fence] = {}
         self._next: dict[int, int] = {}
+        self._bases: dict[int, int] = {}
         self._owned = False
 
     async def take_over(self, partitions: Sequence[int]) -> Sequence[Position]:
@@ -62,6 +87,7 @@ class FlowPositions:
             )
         self._fences = {p.fence.partition: p.fence for p in taken}
         self._next = {p.fence.partition: p.next_offset for p in taken}
+        self._bases = {p.fence.partition: p.log_base for p in taken if p.log_base}
         self._owned = True
         return taken
 
@@ -84,7 +110,7 @@ class FlowPositions:
     def follow(self, records: Iterable[Received]) -> Batch | None:
         """The records that come next; those already passed are left out, ``None`` when nothing is left.
 
-        Raises `PositionHole` at the first record that lies beyond its position.
+        Raises `RecordsSkipped` at the first record that lies beyond its position.
         """
         if not self._owned:
             return None
@@ -97,13 +123,14 @@ class FlowPositions:
             if expected is None or record.offset < expected:
                 continue  # another process owns it, or it is done
             if record.offset > expected:
-                raise PositionHole(
+                raise RecordsSkipped(
                     f"flow {self.flow}, topic {self.topic}, partition {partition}: the log goes on at "
                     f"{record.offset}, the ledger waits for {expected}"
                 )
             first.setdefault(partition, record.offset)
             following[partition] = record.offset + 1
-            taken.append(record)
+            base = self._bases.get(partition)
+            taken.append(replace(record, log_base=base) if base else record)
         if not taken:
             return None
         fences = {partition: self._fences[partition] for partition in following}

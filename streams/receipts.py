@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from monitoring.crash_points import CrashPoint, crash_point
 from monitoring.events import Events
 from monitoring.metrics import Flow
-from schemas.ledger.model import Ledger, LedgerUnavailable
+from schemas.ledger.model import Fence, Ledger, LedgerUnavailable
 from schemas.records import DeliveryReceipt
 from schemas.topics import DELIVERY_RECEIPTS
 from streams.producer import NotConfirmed, Outgoing, Producer
@@ -19,12 +20,17 @@ _TROUBLE_SECONDS = 5.0
 
 
 class Receipts:
-    """Publishes what the ledger holds as unpublished, oldest first, and marks it when confirmed."""
+    """Publishes what the ledger holds as unpublished, oldest first, and marks it when confirmed.
+
+    `fences` yields the partitions owned now: each process publishes its own, so that several do not
+    publish the same. At a change of owner one receipt may come twice, and none is left out.
+    """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
+        fences: Callable[[], Sequence[Fence]],
         producer: Producer,
         encode: Callable[[DeliveryReceipt], bytes],
         events: Events,
@@ -32,12 +38,15 @@ class Receipts:
         trouble: float = _TROUBLE_SECONDS,
     ) -> None:
         self._ledger = ledger
+        self._fences = fences
         self._producer = producer
         self._encode = encode
         self._events = events
         self._idle = idle
         self._trouble = trouble
         self._stop = asyncio.Event()
+        self.waits_for: str | None = None
+        """What holds it up, for `/live`."""
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
 
@@ -48,23 +57,22 @@ class Receipts:
     async def run(self) -> None:
         """Publish until `stop`."""
         self._events.flow_started(flow=Flow.RECEIPTS)
-        in_trouble = False
         while not self._stop.is_set():
             self.beats += 1
             pause = self._idle
             try:
                 published = await self._publish()
             except LedgerUnavailable as error:
-                in_trouble, pause = True, self._trouble
+                self.waits_for, pause = "the ledger", self._trouble
                 self._events.ledger_unavailable(
                     flow=Flow.RECEIPTS, error=type(error).__name__, wait=pause
                 )
             except NotConfirmed:
-                in_trouble, pause = True, self._trouble
+                self.waits_for, pause = "the broker", self._trouble
                 self._events.flow_waiting(flow=Flow.RECEIPTS, waits_for="broker")
             else:
-                if in_trouble:
-                    in_trouble = False
+                if self.waits_for is not None:
+                    self.waits_for = None
                     self._events.flow_started(flow=Flow.RECEIPTS)
                 if published == _MOST:
                     continue
@@ -73,7 +81,8 @@ class Receipts:
         self._events.flow_stopped(flow=Flow.RECEIPTS, reason="asked")
 
     async def _publish(self) -> int:
-        receipts = await self._ledger.unpublished(_MOST)
+        fences = self._fences()
+        receipts = await self._ledger.unpublished(_MOST, fences) if fences else ()
         if receipts:
             await self._producer.produce(
                 [
@@ -81,6 +90,7 @@ class Receipts:
                     for r in receipts
                 ]
             )
+            crash_point(CrashPoint.AFTER_RECEIPT_PRODUCE)
             await self._ledger.mark_published([r.delivery_id for r in receipts])
             self._events.receipt_published(receipts=len(receipts))
         return len(receipts)

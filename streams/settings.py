@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +35,10 @@ from pydantic_settings import (
 
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.one_stop.config import OneStopSettings
+from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
 from schemas.sealing import parse_key
 from schemas.topics import PARTITIONS
+from streams.secret_files import SUFFIX, UnreadSecret, with_secret_files
 
 PREFIX = "THONGSUOT_"
 
@@ -150,10 +152,10 @@ class CaptureSettings(_Section):
     )
 
     stand_by_seconds: float = Field(
-        default=180.0,
+        default=12.0,
         gt=0,
-        le=86_400,
-        description="A process that stands by takes the capture over when its owner has read no page for so long; above twice the longest pause. Seconds.",
+        le=3600,
+        description="A process that stands by takes the capture over when its owner has given no sign of life for so long. Seconds.",
     )
 
     @field_validator("sweep_hour", mode="before")
@@ -230,6 +232,49 @@ class EngineSettings(_Section):
     )
 
 
+class RetentionSettings(_Section):
+    """How long the ledger keeps what, in whole months; `thongsuot db prune` lets go of the rest."""
+
+    evidence_months: int = Field(
+        default=LEAST_EVIDENCE_MONTHS,
+        ge=LEAST_EVIDENCE_MONTHS,
+        le=1200,
+        description="Months for which events, deliveries and attempts are kept after they were settled; 12 at least.",
+    )
+    content_months: int = Field(
+        default=LEAST_EVIDENCE_MONTHS,
+        ge=1,
+        le=1200,
+        description="Months for which the sealed bodies of requests and answers are kept; not above evidence_months.",
+    )
+    dedup_months: int = Field(
+        default=36,
+        ge=LEAST_EVIDENCE_MONTHS,
+        le=1200,
+        description="Months for which an event is still known as a duplicate; not below evidence_months. A source read anew from its beginning is sent again as far as it is older.",
+    )
+
+    @field_validator("content_months", "dedup_months")
+    @classmethod
+    def _around_the_evidence(cls, value: int, info: ValidationInfo) -> int:
+        evidence = info.data.get("evidence_months", value)
+        if info.field_name == "content_months" and value > evidence:
+            raise PydanticCustomError("above_evidence", "is above evidence_months")
+        if info.field_name == "dedup_months" and value < evidence:
+            raise PydanticCustomError("below_evidence", "is below evidence_months")
+        return value
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def retention(self) -> Retention:
+        """As the ledger takes it."""
+        return Retention(
+            evidence_months=self.evidence_months,
+            content_months=self.content_months,
+            dedup_months=self.dedup_months,
+        )
+
+
 class MonitoringSettings(_Section):
     """Where metrics and health are served, and how logs look."""
 
@@ -256,9 +301,10 @@ class _UnknownVariables(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         known = set(self.settings_cls.model_fields)
+        files = {name + SUFFIX for name in secret_variables()}
         unknown: dict[str, Any] = {}
         for variable in os.environ:
-            if variable.upper().startswith(PREFIX):
+            if variable.upper().startswith(PREFIX) and variable.upper() not in files:
                 name = variable[len(PREFIX) :].lower()
                 if name.split("__")[0] not in known:
                     unknown[name] = ""
@@ -314,6 +360,9 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="The delivery engine."
     )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="How long the ledger keeps what."
+    )
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
     )
@@ -365,6 +414,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment. No files are looked for behind the operator's back."""
         assert isinstance(env_settings, EnvSettingsSource)
+        environment: Mapping[str, Any] = with_secret_files(
+            env_settings.env_vars, secret_variables()
+        )
+        env_settings.env_vars = environment
         return init_settings, env_settings, _UnknownVariables(settings_cls)
 
     def master_key_bytes(self) -> bytes:
@@ -397,8 +450,11 @@ def problems(error: ValidationError) -> list[str]:
     """Every problem in one line each: the variable, what is wrong, the remedy. No values: some are secret."""
     known = [variable for variable, _ in variables()]
     lines = []
-    for found in error.errors(include_url=False, include_context=True, include_input=False):
+    for found in error.errors(include_url=False, include_context=True):
         variable = PREFIX + "__".join(str(part) for part in found["loc"]).upper()
+        if isinstance(found["input"], UnreadSecret):
+            lines.append(f"{variable}{SUFFIX}: {found['input'].why_vi} / {found['input'].why_en}")
+            continue
         if found["type"] == "missing":
             section = [
                 n for n, f in variables() if n.startswith(f"{variable}__") and f.is_required()
@@ -448,6 +504,16 @@ def variables(
             yield variable, field
 
 
+def secret_variables() -> list[str]:
+    """The variables that may also come from the file that `<variable>_FILE` names."""
+    fields = dict(variables())
+    return [
+        name
+        for name, field in fields.items()
+        if "SecretStr" in str(field.annotation) and name + SUFFIX not in fields
+    ]
+
+
 def env_example() -> str:
     """The text of `.env.example`: every variable, its sentence, its default."""
     lines = [
@@ -455,12 +521,15 @@ def env_example() -> str:
         "# Every setting of ThôngSuốt. A line behind # shows the default; the others must be set.",
     ]
     section = ""
+    secrets = secret_variables()
     for variable, field in variables():
         head = variable[len(PREFIX) :].rpartition("__")[0]
         if head != section:
             lines += ["", f"# --- {head.lower().replace('__', ' / ')} ---"]
             section = head
         lines += ["", f"# {field.description or ''}".rstrip()]
+        if variable in secrets:
+            lines.append(f"# Or {variable}{SUFFIX}: a file that holds it.")
         if field.is_required():
             lines.append(f"{variable}=")
         else:

@@ -7,7 +7,8 @@ go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 
@@ -33,10 +34,12 @@ async def supervise(
     stop: asyncio.Event,
     grace: float,
     die: Callable[[str], NoReturn],
+    last: Collection[str] = (),
 ) -> None:
     """Run all parts until `stop` is set. Raises `PartCrashed`, after the others were stopped.
 
-    Stopping is bounded: what has not come to its end after `grace` seconds ends with the process (`die`).
+    Those named in `last` are stopped when the others have ended, or half of `grace` is over. Stopping is
+    bounded: what has not come to its end after `grace` seconds ends with the process (`die`).
     """
     tasks = {asyncio.create_task(part.run(), name=name): part for name, part in parts}
     stopping = asyncio.create_task(stop.wait())
@@ -44,9 +47,7 @@ async def supervise(
     try:
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         crashed = None if stop.is_set() else _crash(tasks)
-        for part in tasks.values():
-            part.stop()
-        _, late = await asyncio.wait(tasks, timeout=grace)
+        late = await _stop_all(tasks, grace, last)
         if late:
             names = ", ".join(sorted(task.get_name() for task in late))
             die(f"did not stop within {grace:.0f} s: {names}")
@@ -57,6 +58,23 @@ async def supervise(
         await asyncio.gather(stopping, *tasks, return_exceptions=True)
     if crashed is not None:
         raise crashed
+
+
+async def _stop_all(
+    tasks: Mapping[asyncio.Task[None], Part], grace: float, last: Collection[str]
+) -> set[asyncio.Task[None]]:
+    """Those that have not ended after `grace` seconds."""
+    end = time.monotonic() + grace
+    first = [task for task in tasks if task.get_name() not in last]
+    for task in first:
+        tasks[task].stop()
+    if first:
+        await asyncio.wait(first, timeout=grace / 2)
+    for task in tasks:
+        if task.get_name() in last:
+            tasks[task].stop()
+    _, late = await asyncio.wait(tasks, timeout=end - time.monotonic())
+    return late
 
 
 def _crash(tasks: Iterable[asyncio.Task[None]]) -> PartCrashed | None:

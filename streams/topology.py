@@ -27,6 +27,10 @@ from streams.routing import dues
 from streams.supervisor import Part
 
 Parts = list[tuple[str, Part]]
+
+STOPPED_LAST = frozenset({Flow.LEDGER})
+"""With this flow the dossiers go to other processes: first the calls in flight are settled."""
+
 EnginesOf = Callable[[Callable[[], Sequence[Fence]]], Sequence[Engine]]
 
 
@@ -90,13 +94,22 @@ def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
     ledger = hub.flow(Flow.LEDGER, {DOSSIER_EVENTS: events, DEAD_LETTERS: letters}, assigned=notify)
     engines += engines_of(ledger.fences)
     receipts = Receipts(
-        ledger=hub.ledger, producer=hub.producer, encode=hub.codec.encode, events=hub.events
+        ledger=hub.ledger,
+        fences=ledger.fences,
+        producer=hub.producer,
+        encode=hub.codec.encode,
+        events=hub.events,
     )
     parts: Parts = [(Flow.LEDGER, ledger)]
     for engine in engines:
-        hub.health.watch(engine_flow(engine.target), _beats(engine))
+        hub.health.watch(
+            engine_flow(engine.target),
+            _beats(engine),
+            waits_for=_waits_for(engine),
+            work=engine.work,
+        )
         parts.append((engine_flow(engine.target), engine))
-    hub.health.watch(Flow.RECEIPTS, lambda: receipts.beats)
+    hub.health.watch(Flow.RECEIPTS, lambda: receipts.beats, waits_for=lambda: receipts.waits_for)
     return [*parts, (Flow.RECEIPTS, receipts)]
 
 
@@ -112,3 +125,7 @@ def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:
 
 def _beats(engine: Engine) -> Callable[[], int]:
     return lambda: engine.beats
+
+
+def _waits_for(engine: Engine) -> Callable[[], str | None]:
+    return lambda: engine.waits_for

@@ -18,6 +18,7 @@ KINDS = {
     "delivery": "lượt chuyển · delivery",
     "attempt": "lần gửi · attempt",
     "receipt": "xác nhận · receipt",
+    "finding": "phát hiện · finding",
     "dead_letter": "bản tin hỏng · dead letter",
 }
 

@@ -68,6 +68,7 @@ class Upkeep:
         while not self._stop.is_set():
             self.beats += 1
             with suppress(LedgerUnavailable):  # who needs it to go on waits and reports by itself
+                await self._ledger.still_the_same()
                 await self.read_codes()
                 await self._look_after_keys()
             with suppress(TimeoutError):

@@ -19,10 +19,12 @@ from structlog.typing import FilteringBoundLogger
 
 from connectors.errors import DeliveryError
 from connectors.national_portal.dialect import DialectError
+from monitoring.crash_points import refusal
 from monitoring.logging import configure_logging
-from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
+from schemas.ledger.model import LedgerMismatch, LedgerReplaced, LedgerUnavailable
 from schemas.registry import RegistryError
 from schemas.sealing import SealError
+from streams import topology
 from streams.app import open_hub, parts
 from streams.producer import NotConfirmed
 from streams.settings import Settings
@@ -32,7 +34,8 @@ from streams.topology import WorkerPart
 
 NOT_STARTED = 1
 CRASHED = 70
-GRACE_SECONDS = 25.0  # container runtimes kill after 30
+GRACE_SECONDS = 25.0  # for the parts; container runtimes kill after 30
+CLOSE_SECONDS = 4.0  # for what they shared
 
 _CANNOT_START = (
     BrokerUnreachable,
@@ -55,6 +58,9 @@ def run_worker(settings: Settings, wanted: Collection[WorkerPart] = frozenset(Wo
         json={"json": True, "console": False}.get(settings.monitoring.log_format),
         environment=settings.environment,
     )
+    if (why := refusal(settings.environment)) is not None:
+        logger.critical("worker_not_started", why=why)
+        return NOT_STARTED
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings, wanted, logger))
 
@@ -69,16 +75,32 @@ async def _work(
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            die("asked a second time to stop")
+        logger.info("worker_stopping")
+        stop.set()
+        loop.call_later(
+            GRACE_SECONDS + CLOSE_SECONDS, die, "did not end after its parts had stopped"
+        )
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked)
     started = False
     try:
         async with open_hub(settings, logger=logger, die=die) as hub, parts(hub, wanted) as running:
             started = True
             logger.info("worker_started", parts=[name for name, _ in running], owner=hub.owner)
-            await supervise(running, stop=stop, grace=GRACE_SECONDS, die=die)
+            await supervise(
+                running, stop=stop, grace=GRACE_SECONDS, die=die, last=topology.STOPPED_LAST
+            )
     except PartCrashed as crash:
         logger.critical("worker_crashed", part=crash.name, why=str(crash), exc_info=crash.__cause__)
+        return CRASHED
+    except LedgerReplaced as error:
+        # Also while starting: of several that start after a restore, another was the first to begin it.
+        logger.critical("worker_crashed", why=type(error).__name__)
         return CRASHED
     except _CANNOT_START as error:
         if started:

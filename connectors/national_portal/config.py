@@ -53,6 +53,11 @@ class AbilitySettings(BaseModel):
     late_effect_bound_seconds: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="Longest time from the written call to its effect."
     )
+    verify_after_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="After an unknown outcome: from the call to the look-up that verifies it;"
+        " empty: three times the late-effect bound.",
+    )
     steps_dedup: bool | None = Field(
         default=None, description="Whether the target drops a step that it already has."
     )

@@ -189,6 +189,7 @@ class AbilitiesSpec(_Table):
     steps_chunk_max: int = Field(default=10, ge=1)
     steps_chunk_atomic: bool = False
     steps_unknown: StepsUnknown = StepsUnknown.PARK
+    verify_after: float | None = None  # None: three times late_effect_bound
 
 
 class Dialect(_Table):

@@ -101,6 +101,15 @@ class NationalPortal:
             body=body,
         )
 
+    def shown(self, request: StateRequest) -> Mapping[str, str]:
+        """The fields of the dialect's `look_up.state` that are also fields of a dossier."""
+        fields = self._dialect.dossier.fields
+        return {
+            name: get_text(request.body, fields[name].path) or ""
+            for name in self._dialect.look_up.state
+            if name in fields
+        }
+
     def step_request(self, event: DossierEvent, codes: Codes) -> StepRequest:
         record, status = step_record(event, codes, self._open)
         body = self._step.encode(record, status)

@@ -17,6 +17,7 @@ from connectors.errors import MisconfiguredError
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.national_portal.faults import Trouble
 from connectors.protocols import Intent
+from monitoring.crash_points import CrashPoint, crash_point
 from schemas.reasons import Reason
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class _Body(Payload):
             raise _NotSent
         call.sent = True
         await writer.write(self._value)
+        if call.intent is not None:
+            crash_point(CrashPoint.AFTER_WRITE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,20 @@ def touched_by_actions(
     )
 
 
+def require_same_source(
+    database: OneStopDatabase, connection: Connection, cursor: str | None
+) -> None:
+    """Raise `SourceRestored` when this snapshot lacks the newest actions that a cursor of actions names.
+
+    Every feed asks, in its own snapshot: what an older copy lacks would else be told as deleted before
+    the feed of actions notices.
+    """
+    if cursor:
+        columns = database.columns(connection, ACTION)
+        tail = orjson.loads(cursor)["tail"]
+        _check_tail(connection, columns["dossierActionId"], columns["uuid_"], tail)
+
+
 def newest_action(database: OneStopDatabase, connection: Connection) -> int:
     """The highest action id there is; 0 without any."""
     key = database.columns(connection, ACTION)["dossierActionId"]

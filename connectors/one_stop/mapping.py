@@ -34,6 +34,7 @@ from schemas.records import (
     StateAsOf,
     Step,
     Supplement,
+    identity_only,
 )
 from schemas.sealing import Sealer, seal_person
 
@@ -352,8 +353,8 @@ def _person(payload: Payload, action: Payload | None, fallbacks: list[str]) -> P
 def _dossier_gone(
     notice: Notice, payload: Payload, sealer: Sealer, recorded_at: datetime
 ) -> DossierEvent:
-    """The whole dossier is no longer in the source: identity, and nothing that could be sent."""
-    return DossierEvent(
+    """The whole dossier is no longer in the source."""
+    return identity_only(
         event_id=notice.notice_id,
         dossier_id=notice.dossier_id,
         kind=EventKind.DELETION,
@@ -362,28 +363,6 @@ def _dossier_gone(
         cursor=notice.cursor,
         content_hash=payload["content_hash"],
         read_seq=notice.read_seq,
-        state_as_of=StateAsOf(action_id=None, modified_at=None),
-        dossier_code=None,
-        aliases=(),
-        born_on_portal=False,
-        procedure=Procedure(local_code=None, national_code=None, name=None, version=None),
-        sector=_NO_NAME,
-        receiving_agency=_NO_NAME,
-        handling_agency=_NO_NAME,
-        channel=None,
-        applicant_type=None,
-        business_state=_NO_STATUS,
-        financial_state=None,
-        result_state=None,
-        return_method=None,
-        times=DossierTimes(),
-        supplements=(),
-        fees=(),
-        attachments=(),
-        results=(),
-        score=ScoreFields(),
-        fallbacks=(),
-        step=None,
         effective_at=notice.captured_at,
         recorded_at=recorded_at,
         sealed=seal_person(sealer, PersonalData(), notice.dossier_id),

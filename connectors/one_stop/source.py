@@ -22,6 +22,7 @@ from connectors.one_stop.config import OneStopSettings
 from connectors.one_stop.feeds import (
     Touched,
     newest_action,
+    require_same_source,
     touched_by_actions,
     touched_by_changes,
     touched_by_sweep,
@@ -147,6 +148,8 @@ class OneStopSource:
             if doubtful and self._doubtful_to is None:
                 self._doubtful_to = newest_action(self._database, connection)
             unseen: list[tuple[int, int]] = []
+            if feed is not Feed.ACTIONS:
+                require_same_source(self._database, connection, self._expected.get(Feed.ACTIONS))
             if feed is Feed.ACTIONS:
                 touched = touched_by_actions(self._database, connection, cursor)
             elif feed is Feed.CHANGES:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from streams.demo import view
-from streams.demo.day import DayOptions, DemoDay, DemoFailed
+from streams.demo.day import DayOptions, DemoDay
+from streams.demo.processes import DemoFailed
 
 
 async def run(options: DayOptions, *, stay: bool, as_json: bool, folder: Path | None) -> int:

@@ -7,10 +7,7 @@ Everything lies in one folder; nothing but 127.0.0.1 is used. The hub is started
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import shlex
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,8 +24,19 @@ from schemas.ledger.migrate import upgrade
 from schemas.sealing import new_key
 from schemas.topics import TOPICS
 from streams.demo.hub_view import HubView, Standing
+from streams.demo.processes import (
+    DemoFailed,
+    PortalControl,
+    end,
+    environment,
+    expectation,
+    free_port,
+    last_line,
+    portal_settings,
+    start_simulator,
+)
 from streams.demo.troubles import PLAN, Planned
-from streams.demo.verdict import Expectation, Struck, Verdict, judge
+from streams.demo.verdict import Struck, Verdict, judge
 from streams.embedded_broker import EmbeddedBroker, lowest_watermarks
 from streams.settings import PREFIX
 
@@ -70,10 +78,6 @@ class Progress:
     restarts: int = 0
 
 
-class DemoFailed(RuntimeError):
-    """A part of the demo ended too soon; the text says which, and what it said last."""
-
-
 class DemoDay:
     """Use as `async with DemoDay(folder, options) as day: await day.play(); await day.verdict()`."""
 
@@ -83,14 +87,14 @@ class DemoDay:
         self.progress = Progress()
         self.started_at = time.monotonic()
         self.portal_control = ""
-        self.monitoring_ports = [_free_port() for _ in options.workers]
+        self.monitoring_ports = [free_port() for _ in options.workers]
         self._stack = AsyncExitStack()
         self._broker = EmbeddedBroker({topic.name: PARTITIONS for topic in TOPICS})
         self._workers: list[asyncio.subprocess.Process] = []
         self._one_stop: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self._environment: dict[str, str] = {}
-        self._hub = HubView(folder / "ledger.db")
+        self._hub = HubView(self.ledger_url)
 
     @property
     def monitoring_port(self) -> int:
@@ -138,7 +142,7 @@ class DemoDay:
         portal = await self._start_portal()
         upgrade(self.ledger_url)
         await self._start_one_stop()
-        await self._tell_portal_born()
+        await self.portal.bear(self.journal)
         self._environment = self._settings(portal["url"])
         await self.start_worker()
         assert self._one_stop is not None
@@ -168,33 +172,16 @@ class DemoDay:
     async def _simulator(
         self, module: str, *arguments: str
     ) -> tuple[asyncio.subprocess.Process, Mapping[str, Any]]:
-        log = (self.folder / f"{module.split('.')[1]}.log").open("wb")
-        self._stack.callback(log.close)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-        )
-        self._stack.push_async_callback(_end, process)
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 60)
-        if not line:
-            raise DemoFailed(f"{module} did not start: {_last_line(Path(log.name))}")
-        return process, json.loads(line)
+        log = self.folder / f"{module.split('.')[1]}.log"
+        process, ready = await start_simulator(module, *arguments, log=log)
+        self._stack.push_async_callback(end, process)
+        return process, ready
 
-    async def _tell_portal_born(self) -> None:
-        """The portal holds the dossiers born there before the one-stop system knows them."""
-        born = [
-            {
-                "MaHoSo": one.code,
-                "MaTTHC": one.procedure,
-                "TrangThaiHoSo": one.status,
-                "NgayNopHoSo": one.submitted,
-            }
-            for one in self.journal.portal_born()
-        ]
-        await self._post("/_control/dossiers", born)
+    @property
+    def portal(self) -> PortalControl:
+        """The portal's control API."""
+        assert self._http is not None
+        return PortalControl(self._http, self.portal_control)
 
     def _settings(self, portal_url: str) -> dict[str, str]:
         ours = {
@@ -211,23 +198,14 @@ class DemoDay:
             "ONE_STOP__ACTIONS_POLL_SECONDS": "0.5",
             "ONE_STOP__CHANGES_POLL_SECONDS": "2",
             "ONE_STOP__SWEEP_INTERVAL_SECONDS": "20",
-            "NATIONAL_PORTAL__ADDRESS": portal_url,
-            "NATIONAL_PORTAL__USERNAME": "thongsuot",
-            "NATIONAL_PORTAL__PASSWORD": "thongsuot",
-            "NATIONAL_PORTAL__AGENCY_CODE": "H12",
-            "NATIONAL_PORTAL__CLIENT__INSTANCE": "VN",
-            "NATIONAL_PORTAL__CLIENT__MEMBER_CLASS": "GOV",
-            "NATIONAL_PORTAL__CLIENT__MEMBER_CODE": "000.00.00.H12",
-            "NATIONAL_PORTAL__SERVICE__INSTANCE": "VN",
-            "NATIONAL_PORTAL__SERVICE__MEMBER_CLASS": "GOV",
-            "NATIONAL_PORTAL__SERVICE__MEMBER_CODE": "000.00.00.G22",
-            "NATIONAL_PORTAL__SERVICE__SUBSYSTEM_CODE": "vpcpdvcprovider",
+            **portal_settings(portal_url),
             "NATIONAL_PORTAL__CONNECT_TIMEOUT_SECONDS": "1",
             "NATIONAL_PORTAL__READ_TIMEOUT_SECONDS": "2",
             "NATIONAL_PORTAL__TOTAL_TIMEOUT_SECONDS": "2.5",
             "NATIONAL_PORTAL__ABILITIES__LOOKUP": self.options.profile,
             "NATIONAL_PORTAL__ABILITIES__LOOKUP_LAG_SECONDS": "0.2",
             "NATIONAL_PORTAL__ABILITIES__LATE_EFFECT_BOUND_SECONDS": "2",
+            "CAPTURE__STAND_BY_SECONDS": "2.5",
             "ENGINE__WINDOW": "256",
             "ENGINE__SEND_BY_SECONDS": "1",
             "ENGINE__PROBE_SECONDS": "0.5",
@@ -237,8 +215,7 @@ class DemoDay:
             "MONITORING__PORT": str(self.monitoring_port),
             "MONITORING__LOG_FORMAT": "json",
         }
-        inherited = {k: v for k, v in os.environ.items() if not _ours(k)}
-        return inherited | {PREFIX + key: value for key, value in ours.items()}
+        return environment(ours)
 
     def write_environment(self) -> None:
         """A file to `source`, so that the other commands look at this day. It holds the demo's keys."""
@@ -254,17 +231,17 @@ class DemoDay:
     async def start_worker(self) -> None:
         """Start the hub: one worker, or one for each of `options.workers`."""
         for only, port in zip(self.options.workers, self.monitoring_ports, strict=True):
-            environment = self._environment | {PREFIX + "MONITORING__PORT": str(port)}
+            own = self._environment | {PREFIX + "MONITORING__PORT": str(port)}
             log = self.worker_log.open("ab")
             worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "streams.cli", "worker"),
                 *(word for part in only for word in ("--only", part)),
-                env=environment,
+                env=own,
                 stdout=log,
                 stderr=log,
             )
             log.close()
-            self._stack.push_async_callback(_end, worker)
+            self._stack.push_async_callback(end, worker)
             self._workers.append(worker)
 
     async def kill_worker(self) -> None:
@@ -274,6 +251,12 @@ class DemoDay:
             await worker.wait()
         self._workers.clear()
         self.progress.restarts += 1
+
+    async def empty_broker(self) -> None:
+        """Start the broker anew: it has kept nothing. The hub is told where it is at its next start."""
+        await asyncio.to_thread(self._broker.stop)
+        await asyncio.to_thread(self._broker.start)
+        self._environment[PREFIX + "KAFKA__BOOTSTRAP_SERVERS"] = self.bootstrap
 
     # --- the day -------------------------------------------------------------------------------
 
@@ -287,7 +270,9 @@ class DemoDay:
             while quiet < QUIET_LOOKS:
                 progress = await self._look()
                 standing = progress.standing
-                quiet = quiet + 1 if not standing.under_way and standing == before else 0
+                # An empty ledger is a hub that has not begun yet.
+                resting = standing.enlisted and not standing.under_way and standing == before
+                quiet = quiet + 1 if resting else 0
                 before = standing
                 yield progress
         finally:
@@ -301,7 +286,7 @@ class DemoDay:
         for planned in PLAN:
             pause = began + planned.share * self.options.seconds - time.monotonic()
             await asyncio.sleep(max(pause, 0))
-            await self._post("/_control/faults", planned.rule)
+            await self.portal.post("/_control/faults", planned.rule)
             self.progress.trouble = planned
             if planned.rule["trouble"] == "refuse":
                 self.progress.refusals += 1
@@ -312,7 +297,7 @@ class DemoDay:
         for worker in self._workers:
             if worker.returncode is not None:
                 raise DemoFailed(
-                    f"the hub ended with {worker.returncode}: {_last_line(self.worker_log)}"
+                    f"the hub ended with {worker.returncode}: {last_line(self.worker_log)}"
                 )
             process = psutil.Process(worker.pid)
             used = process.cpu_times()
@@ -334,24 +319,17 @@ class DemoDay:
         if any(watermarks.values()):
             raise DemoFailed("the embedded broker dropped messages: the day was too large for it")
         journal = self.journal
-        held = {one["code"]: one for one in await self._pages("/_truth/dossiers", "dossiers")}
-        calls = await self._pages("/_truth/calls", "calls")
         return judge(
-            Expectation(
-                entries=journal.entries(),
-                states=journal.states(),
-                steps=journal.steps(),
-                parked=journal.parked(),
-            ),
-            held,
+            expectation(journal),
+            await self.portal.held(),
             self._hub.parked_by_source_id(),
-            Struck.by(calls, lists_steps=self.options.profile == "steps"),
+            Struck.by(await self.portal.calls(), lists_steps=self.options.profile == "steps"),
         )
 
     async def figures(self, verdict: Verdict) -> dict[str, object]:
         """The one object that `--json` prints."""
         standing = await asyncio.to_thread(self._hub.standing)
-        summary = await self._get("/_truth/summary")
+        summary = await self.portal.summary()
         counts = self.journal.counts()
         return {
             "clean": verdict.clean,
@@ -388,35 +366,6 @@ class DemoDay:
             "rss_max_mb": self.progress.rss_max_mb,
         }
 
-    # --- the portal's control API --------------------------------------------------------------
-
-    async def _post(self, path: str, body: object) -> Any:
-        assert self._http is not None
-        async with self._http.post(self.portal_control + path, json=body) as answer:
-            if answer.status != 200:
-                raise DemoFailed(f"{path}: {await answer.text()}")
-            return await answer.json()
-
-    async def _get(self, path: str) -> Any:
-        assert self._http is not None
-        async with self._http.get(self.portal_control + path) as answer:
-            return await answer.json()
-
-    async def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        after: object = ""
-        while after is not None:
-            page = await self._get(f"{path}?limit=1000" + (f"&after={after}" if after else ""))
-            found += page[key]
-            after = page["next"]
-        return found
-
-
-def _last_line(log: Path) -> str:
-    """What a process said last; its log may be gone when somebody reads the message."""
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), f"{log} is empty")
-
 
 def _ours(variable: str) -> bool:
     return variable.startswith(PREFIX)
@@ -430,22 +379,3 @@ def _out_of_order(journal: Journal) -> int:
             late += entry.action < newest
             newest = max(newest, entry.action)
     return late
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, and SIGKILL for one that does not listen within ten seconds."""
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), 10)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

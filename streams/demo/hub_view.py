@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +54,15 @@ class Standing:
 
 
 class HubView:
-    """Reads the SQLite ledger of a demo day, and never writes to it."""
+    """Reads a ledger by its SQLAlchemy address, and never writes to it. Each question is one reading."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, url: str) -> None:
+        # No connection is kept: whoever watches may stop or replace the database meanwhile.
+        self._engine = create_engine(_for_reading(url), poolclass=NullPool)
 
     def standing(self) -> Standing:
         """All counts, from one reading."""
-        with closing(self._open()) as db:
-            db.execute("begin")
+        with self._engine.connect() as db, db.begin():
             outcomes = _pairs(
                 db, "select coalesce(outcome, 'none'), count(*) from attempts group by 1"
             )
@@ -90,23 +91,30 @@ class HubView:
     def parked_by_source_id(self) -> dict[int, frozenset[str]]:
         """The reasons for which each dossier is parked, by its id in the one-stop system."""
         found: dict[int, set[str]] = defaultdict(set)
-        with closing(self._open()) as db:
-            for value, reason in db.execute(
-                "select a.value, d.reason from deliveries d join dossier_aliases a"
-                " on a.dossier_id = d.dossier_id and a.kind = 'source_id'"
-                " where d.state = 'parked'"
-            ):
-                found[int(value.rpartition("/")[2])].add(reason)
+        for value, reason in self.rows(
+            "select a.value, d.reason from deliveries d join dossier_aliases a"
+            " on a.dossier_id = d.dossier_id and a.kind = 'source_id'"
+            " where d.state = 'parked'"
+        ):
+            found[int(value.rpartition("/")[2])].add(reason)
         return {dossier: frozenset(reasons) for dossier, reasons in found.items()}
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)
+    def rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """Any other question, in SQL with `:name` parameters."""
+        with self._engine.connect() as db:
+            return [tuple(row) for row in db.execute(text(query), parameters)]
 
 
-def _pairs(db: sqlite3.Connection, query: str) -> dict[str, int]:
-    return dict(db.execute(query).fetchall())
+def _for_reading(url: str) -> str:
+    if url.startswith("sqlite:///"):
+        return f"sqlite:///file:{url.removeprefix('sqlite:///')}?mode=ro&uri=true&timeout=30"
+    return url
 
 
-def _one(db: sqlite3.Connection, query: str) -> int:
-    number: int = db.execute(query).fetchone()[0]
+def _pairs(db: Connection, query: str) -> dict[str, int]:
+    return {key: number for key, number in db.execute(text(query))}
+
+
+def _one(db: Connection, query: str) -> int:
+    number: int = db.execute(text(query)).scalar_one()
     return number

@@ -4,16 +4,17 @@ Pure: no clock, no network, no database. The rules are numbered as in the design
 two streams (1), intent before bytes (2), late effects (4), unknown is the default (5), asking (6),
 abilities (7), one code one citizen (8), parking (10).
 
-Reading order: `next_action` first, then `_resolve` (an attempt is open), then `_state` and `_steps`.
+Reading order: `next_action` first, then `_resolve` (an attempt is open), then `_state` and `_steps`. What
+can still be found after the late-effect bound is in `verify.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from connectors.protocols import Abilities, Lookup, LookupAnswer, StepsUnknown
+from connectors.protocols import Abilities, Lookup, StepsUnknown
 from schemas.ledger.model import (
     Attempt,
     AttemptKind,
@@ -24,71 +25,12 @@ from schemas.ledger.model import (
     Operation,
     Outcome,
     Settled,
+    Verify,
     Work,
 )
 from schemas.reasons import Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One row after mapping: what would be sent, or why it cannot be.
-
-    `content_hash` is that of the state, or the key of the step.
-    """
-
-    code: str | None = None
-    content_hash: str = ""
-    supplement_request: bool = False
-    refusal: Reason | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A look-up's answer and the database's time at which the question was put, never later."""
-
-    asked_at: float
-    said: LookupAnswer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
-    """Nothing to do until something is enlisted, or until `wake_at`."""
-
-    wake_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Look the dossier up at the target."""
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
-    """Write to the ledger, without a call."""
-
-    close: str | None = None
-    settled: tuple[Settled, ...] = ()
-    patch: DossierPatch | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    """Make one call. `claim` is the code to be claimed with the intent, where it is not ours yet."""
-
-    kind: AttemptKind
-    rows: tuple[DeliveryRow, ...]
-    code: str
-    version: int
-    content_hash: str
-    claim: str | None = None
-    proved_absent: bool = False
-    step_keys: tuple[str, ...] = ()
-
-
-Action = Idle | Ask | Settle | Send
+from streams.engine.actions import Action, Answer, Ask, Found, Idle, Plan, Send, Settle
+from streams.engine.verify import earlier, owes_mend, rested, scheduled, unmended, verify
 
 
 def next_action(
@@ -106,22 +48,32 @@ def next_action(
     """
     if work.attempts:
         return _resolve(work, work.attempts[0], plans, answer, now, abilities, send_by)
-    return _state(work, plans) or _steps(work, plans, abilities) or Idle()
+    return (
+        _state(work, plans)
+        or _mend(work, plans)
+        or _steps(work, plans, abilities)
+        or verify(work, plans, answer, now, abilities)
+        or Idle()
+    )
 
 
 def rows_to_map(work: Work, abilities: Abilities) -> tuple[DeliveryRow, ...]:
     """The rows whose plans `next_action` may need: the newest state and the next steps.
 
-    While steps are open that no look-up lists: those steps.
+    While steps are open that no look-up lists, or whose keys are not known: those steps. While a verification is owed also the state
+    that the target should hold.
     """
     if work.attempts:
         attempt = work.attempts[0]
-        if attempt.kind is not AttemptKind.STEPS or abilities.lookup is Lookup.STEPS:
+        if attempt.kind is not AttemptKind.STEPS:
+            return ()
+        if abilities.lookup is Lookup.STEPS and attempt.step_keys:
             return ()
         return tuple(row for row in work.rows if row.delivery_id in attempt.delivery_ids)
     newest = newest_state(work)
     steps = _next_steps(work, abilities)
-    return ((newest,) if newest is not None else ()) + steps
+    rows = ((newest,) if newest is not None else ()) + steps
+    return rows if work.delivered is None else (*rows, work.delivered)
 
 
 def newest_state(work: Work) -> DeliveryRow | None:
@@ -163,18 +115,39 @@ def _state(work: Work, plans: Mapping[int, Plan]) -> Action | None:
             settled=_supersede(work, newest.version, Reason.UNCHANGED),
             patch=DossierPatch(delivered_version=newest.version),
         )
+    return _send_state(work, newest, plan, plan.code)
+
+
+def _send_state(work: Work, row: DeliveryRow, plan: Plan, code: str) -> Send:
+    dossier = work.dossier
     holds_it = dossier.known is Known.PRESENT or (
         dossier.known is Known.UNKNOWN and dossier.born_on_portal
     )
     return Send(
         kind=AttemptKind.UPDATE if holds_it else AttemptKind.CREATE,
-        rows=(newest,),
-        code=plan.code,
-        version=newest.version,
+        rows=(row,),
+        code=code,
+        version=row.version,
         content_hash=plan.content_hash,
-        claim=plan.code if dossier.claimed_code is None else None,
+        claim=code if dossier.claimed_code is None else None,
         proved_absent=dossier.known is Known.ABSENT,
     )
+
+
+def _mend(work: Work, plans: Mapping[int, Plan]) -> Action | None:
+    """The state that was delivered already, once more: an old one was found in its place (rule 4)."""
+    if not owes_mend(work.dossier):
+        return None
+    row = work.delivered
+    if row is None or row.version != work.dossier.delivered_version:
+        return Settle(patch=unmended())
+    plan = plans[row.delivery_id]
+    if plan.refusal is not None or plan.code != work.dossier.claimed_code:
+        reason = plan.refusal or Reason.CODE_CHANGED
+        found = Found(reason=reason, delivery_id=row.delivery_id, detail=plan.detail)
+        return Settle(patch=unmended(), found=(found,))
+    assert plan.code is not None
+    return _send_state(work, row, plan, plan.code)
 
 
 def _next_steps(work: Work, abilities: Abilities) -> tuple[DeliveryRow, ...]:
@@ -234,12 +207,35 @@ def _resolve(
     send_by: float,
 ) -> Action:
     if attempt.outcome is Outcome.DELIVERED:
-        return _succeeded(work, attempt)
+        action = _succeeded(work, attempt)
+        return _verifying(action, rested(work.dossier, attempt, abilities))
     if attempt.outcome is Outcome.FAILED:
         return _again(work, attempt, failed=True)
     if attempt.outcome is Outcome.REJECTED:
         return _rejected(work, attempt)
     # Unknown, or its maker never came back.
+    unsure = _resolve_unknown(work, attempt, plans, answer, now, abilities, send_by)
+    if isinstance(unsure, Settle):
+        done = unsure.patch is not None and unsure.patch.delivered_hash is not None
+        return _verifying(unsure, scheduled(work.dossier, attempt, abilities, done=done))
+    return unsure
+
+
+def _verifying(action: Settle, owed: Verify | None) -> Settle:
+    if owed is None:
+        return action
+    return replace(action, patch=replace(action.patch or DossierPatch(), verify=owed))
+
+
+def _resolve_unknown(
+    work: Work,
+    attempt: Attempt,
+    plans: Mapping[int, Plan],
+    answer: Answer | None,
+    now: float,
+    abilities: Abilities,
+    send_by: float,
+) -> Action:
     over = attempt.started_at + send_by + abilities.late_effect_bound
     if attempt.kind is AttemptKind.UPDATE:
         if now < over:
@@ -249,7 +245,9 @@ def _resolve(
     if attempt.kind is AttemptKind.CREATE:
         return _resolve_create(work, attempt, answer, now, believed)
     if abilities.lookup is Lookup.STEPS:
-        return _resolve_listed_steps(work, attempt, answer, now, believed)
+        if attempt.step_keys:
+            return _resolve_listed_steps(work, attempt, answer, now, believed)
+        return _resolve_restored_steps(work, attempt, plans, answer, now, believed)
     if now < over:
         return Idle(wake_at=over)
     return _resolve_unlisted_steps(work, attempt, plans, abilities)
@@ -272,7 +270,7 @@ def _resolve_listed_steps(
 ) -> Action:
     if answer is not None and answer.asked_at >= attempt.started_at:
         listed = Counter(answer.said.steps or ())
-        listed.subtract(work.settled_keys)  # what earlier attempts brought there
+        listed.subtract(earlier(work))  # what earlier attempts brought there
         settled: list[Settled] = []
         missing = False
         for delivery_id, key in zip(attempt.delivery_ids, attempt.step_keys, strict=True):
@@ -291,6 +289,54 @@ def _resolve_listed_steps(
     return _ask_or_wait(work, attempt, answer, now, believed, early=True)
 
 
+def _resolve_restored_steps(
+    work: Work,
+    attempt: Attempt,
+    plans: Mapping[int, Plan],
+    answer: Answer | None,
+    now: float,
+    believed: float,
+) -> Action:
+    """Steps that the time lost by a restored ledger may have sent (rule 14).
+
+    They are looked for as they would be sent now. One that is not there although a later one is was passed
+    over by somebody, and one that cannot be mapped may be what else is listed: both are for a person.
+    """
+    if answer is None or answer.asked_at < believed:
+        return _ask_or_wait(work, attempt, answer, now, believed, early=False)
+    listed = Counter(answer.said.steps or ())
+    listed.subtract(earlier(work))
+    there: set[int] = set()
+    for delivery_id in attempt.delivery_ids:
+        plan = plans[delivery_id]
+        if plan.refusal is None and listed[plan.content_hash] > 0:
+            listed[plan.content_hash] -= 1
+            there.add(delivery_id)
+    last_there = max((i for i, d in enumerate(attempt.delivery_ids) if d in there), default=-1)
+    unexplained = any(count > 0 for count in listed.values())
+    settled: list[Settled] = []
+    for place, delivery_id in enumerate(attempt.delivery_ids):
+        plan = plans[delivery_id]
+        if delivery_id in there:
+            state, reason = DeliveryState.DELIVERED, None
+        elif place < last_there or (plan.refusal is not None and unexplained):
+            state, reason = DeliveryState.PARKED, Reason.OUTCOME_UNKNOWN
+        elif plan.refusal is not None:
+            state, reason = DeliveryState.PARKED, plan.refusal
+        else:
+            state, reason = DeliveryState.PENDING, None
+        settled.append(
+            Settled(
+                delivery_id=delivery_id,
+                state=state,
+                reason=reason,
+                detail=plan.detail if state is DeliveryState.PARKED else None,
+                step_key=plan.content_hash if delivery_id in there else None,
+            )
+        )
+    return Settle(close=attempt.attempt_id, settled=tuple(settled), patch=_one_at_a_time(work))
+
+
 def _ask_or_wait(
     work: Work, attempt: Attempt, answer: Answer | None, now: float, believed: float, *, early: bool
 ) -> Action:
@@ -307,6 +353,9 @@ def _resolve_unlisted_steps(
 ) -> Action:
     """Steps that no look-up lists: the dialect decides (rule 6); a supplement request is never guessed."""
     resend = abilities.steps_dedup or abilities.steps_unknown is StepsUnknown.RESEND
+    if work.dossier.known is Known.ABSENT:
+        # Only after a restore: where there is no dossier there are no steps of it.
+        return _again(work, attempt)
     settled = tuple(
         Settled(delivery_id=delivery_id, state=DeliveryState.PENDING)
         if abilities.steps_dedup or (resend and not plans[delivery_id].supplement_request)
@@ -323,11 +372,17 @@ def _one_at_a_time(work: Work) -> DossierPatch:
     return DossierPatch(failures=work.dossier.failures + 1)
 
 
+def _to_all(work: Work, attempt: Attempt, state: DeliveryState) -> tuple[Settled, ...]:
+    """The deliveries of an attempt; none where it sent an ended one once more."""
+    if attempt.kind is not AttemptKind.STEPS:
+        still_open = {row.delivery_id for row in work.rows}
+        if not still_open.issuperset(attempt.delivery_ids):
+            return ()
+    return tuple(Settled(delivery_id=i, state=state) for i in attempt.delivery_ids)
+
+
 def _succeeded(work: Work, attempt: Attempt) -> Settle:
-    delivered = tuple(
-        Settled(delivery_id=delivery_id, state=DeliveryState.DELIVERED)
-        for delivery_id in attempt.delivery_ids
-    )
+    delivered = _to_all(work, attempt, DeliveryState.DELIVERED)
     if attempt.kind is AttemptKind.STEPS:
         last = max(row.log_pos for row in work.rows if row.delivery_id in attempt.delivery_ids)
         return Settle(
@@ -359,33 +414,30 @@ def _again(
         patch = replace(patch or DossierPatch(), failures=work.dossier.failures + 1)
     return Settle(
         close=attempt.attempt_id,
-        settled=tuple(
-            Settled(delivery_id=delivery_id, state=DeliveryState.PENDING)
-            for delivery_id in attempt.delivery_ids
-        ),
+        settled=_to_all(work, attempt, DeliveryState.PENDING),
         patch=patch,
     )
 
 
 def _rejected(work: Work, attempt: Attempt) -> Settle:
     if attempt.kind is AttemptKind.CREATE and attempt.reason is Reason.ALREADY_EXISTS:
-        return _again(work, attempt, patch=DossierPatch(known=Known.PRESENT, clear_hash=True))
+        again = _again(work, attempt, patch=DossierPatch(known=Known.PRESENT, clear_hash=True))
+        if not attempt.proved_absent:
+            return again
+        late = Found(reason=Reason.LATE_CREATE, delivery_id=attempt.delivery_ids[0])
+        return replace(again, found=(late,))
     if attempt.kind is AttemptKind.UPDATE and attempt.reason is Reason.NOT_FOUND:
         return _again(work, attempt, patch=DossierPatch(known=Known.ABSENT, clear_hash=True))
     if len(attempt.delivery_ids) > 1:
         return _again(work, attempt, failed=True)  # then one at a time, to find the one refused
     reason = attempt.reason or Reason.REJECTED_BY_TARGET
+    parked = _to_all(work, attempt, DeliveryState.PARKED)
+    if not parked:  # what was delivered before is refused now: nothing to park, but to be seen
+        refused = Found(reason=reason, delivery_id=attempt.delivery_ids[0], detail=attempt.detail)
+        return Settle(close=attempt.attempt_id, patch=unmended(), found=(refused,))
     return Settle(
         close=attempt.attempt_id,
-        settled=tuple(
-            Settled(
-                delivery_id=delivery_id,
-                state=DeliveryState.PARKED,
-                reason=reason,
-                detail=attempt.detail,
-            )
-            for delivery_id in attempt.delivery_ids
-        ),
+        settled=tuple(replace(row, reason=reason, detail=attempt.detail) for row in parked),
         patch=DossierPatch(failures=0),
     )
 

@@ -58,6 +58,8 @@ class EngineEvents(Protocol):
 
     def parked(self, target: str, dossier_id: str, reason: Reason | None, detail: str) -> None: ...
 
+    def found(self, target: str, dossier_id: str, reason: Reason, detail: str) -> None: ...
+
     def asked(self, target: str, dossier_id: str, present: bool | None, reason: str) -> None: ...
 
     def in_flight(self, target: str, calls: int) -> None: ...
@@ -105,6 +107,7 @@ class Dispatch:
             options.circuit, sink.probe, lambda *what: events.circuit_changed(self.target, *what)
         )
         self.stopping = False
+        self.done = 0  # changes that the ledger has taken: liveness watches that it moves
         self._rng = rng
         self._slots = asyncio.Semaphore(options.in_flight)
         self._calls = 0
@@ -120,6 +123,7 @@ class Dispatch:
     async def commit(self, change: Change) -> Applied:
         """Write a change with its neighbours. Raises `LetGo` when the partition has another owner."""
         applied = await self.group.commit(change)
+        self.done += 1
         if applied.verdict is Verdict.STALE:
             raise LetGo
         self.told(applied.at)
@@ -192,8 +196,8 @@ class Dispatch:
 
     # --- chance ------------------------------------------------------------------------------------
 
-    def new_attempt_id(self) -> str:
-        """A random UUID: the X-Road message id of a call."""
+    def new_id(self) -> str:
+        """A random UUID: the X-Road message id of a call, or the name of a finding."""
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
     def backoff(self, failures: int) -> float:

@@ -17,7 +17,9 @@ from connectors.errors import (
     TransientError,
 )
 from connectors.protocols import Intent, Receipt
+from monitoring.crash_points import CrashPoint, crash_point
 from schemas.ledger.model import (
+    Applied,
     Attempt,
     AttemptKind,
     AttemptOutcome,
@@ -25,6 +27,8 @@ from schemas.ledger.model import (
     DeliveryRow,
     DeliveryState,
     Fence,
+    Finding,
+    LedgerRefuses,
     Operation,
     Outcome,
     Settled,
@@ -33,10 +37,12 @@ from schemas.ledger.model import (
 )
 from schemas.reasons import Reason
 from schemas.records import DossierEvent
-from streams.engine.decide import Answer, Ask, Idle, Plan, Send, Settle, next_action, rows_to_map
+from streams.engine.actions import Answer, Ask, Idle, Plan, Send, Settle
+from streams.engine.decide import next_action, rows_to_map
 from streams.engine.dispatch import Dispatch, LetGo
 from streams.engine.evolve import evolve, with_outcome
 from streams.engine.plans import Prepared, prepare
+from streams.engine.refused import parking, without_words
 
 
 class Errand:
@@ -55,7 +61,23 @@ class Errand:
         self._codes = dispatch.codes()
 
     async def run(self) -> None:
-        """Ask the core and do what it says, until the dossier is idle."""
+        """Ask the core and do what it says, until the dossier is idle.
+
+        Raises `LedgerRefuses` when the ledger takes not even the change that parks the dossier.
+        """
+        try:
+            await self._run()
+        except LedgerRefuses as refusal:
+            await self._park(refusal)
+
+    async def _park(self, refusal: LedgerRefuses) -> None:
+        """Nobody but a person can help a dossier whose changes the database will not hold."""
+        await self._read_again()
+        action = parking(self._work, refusal)
+        await self._write(self._change(settle=action, release=True))
+        self._report(action)
+
+    async def _run(self) -> None:
         while True:
             if any(not row.payload for row in rows_to_map(self._work, self._sink.abilities)):
                 await self._read_again()  # the ledger sends the payload of the newest state only
@@ -84,9 +106,14 @@ class Errand:
 
     async def _plans(self) -> Mapping[int, Plan]:
         for row in rows_to_map(self._work, self._sink.abilities):
-            if row.delivery_id not in self._prepared:
+            prepared = self._prepared.get(row.delivery_id)
+            # Only of the state that should be there is it of interest what a look-up would show.
+            compared = row is self._work.delivered
+            if prepared is None or (compared and not prepared.compared):
                 event = await self._event(row)
-                self._prepared[row.delivery_id] = prepare(row, event, self._sink, self._codes)
+                self._prepared[row.delivery_id] = prepare(
+                    row, event, self._sink, self._codes, compared=compared
+                )
         return {key: prepared.plan for key, prepared in self._prepared.items()}
 
     async def _event(self, row: DeliveryRow) -> DossierEvent:
@@ -103,7 +130,7 @@ class Errand:
         return True
 
     async def _release(self, wake_at: float | None) -> None:
-        await self._dispatch.commit(self._change(release=True, wake_at=wake_at))
+        await self._commit(self._change(release=True, wake_at=wake_at))
 
     async def _read_again(self) -> None:
         self._work = await self._dispatch.ledger.reload(
@@ -156,14 +183,17 @@ class Errand:
                 intent = await self._intend(action)
                 if intent is None:
                     return
+                crash_point(CrashPoint.AFTER_INTENT)
                 outcome, error = await self._call(action, intent)
+            crash_point(CrashPoint.AFTER_ANSWER)
             await self._settle(outcome, error)
+            crash_point(CrashPoint.AFTER_SETTLE)
 
     async def _intend(self, action: Send) -> Intent | None:
         """Commit the intent, and with it the claim of the code. None: the code is another dossier's."""
         dispatch = self._dispatch
         attempt = Attempt(
-            attempt_id=dispatch.new_attempt_id(),
+            attempt_id=dispatch.new_id(),
             kind=action.kind,
             delivery_ids=tuple(row.delivery_id for row in action.rows),
             version=action.version,
@@ -175,7 +205,7 @@ class Errand:
         )
         noticed_at = dispatch.clock()
         change = self._change(intent=attempt, claim=action.claim)
-        applied = await dispatch.commit(change)
+        applied = await self._commit(change)
         if applied.verdict is Verdict.CODE_TAKEN:
             taken = Settle(
                 settled=tuple(
@@ -296,6 +326,16 @@ class Errand:
             unless_said=outcome is None and self._is_silent(settle.close),
             settled=settle.settled,
             patch=settle.patch,
+            findings=tuple(
+                Finding(
+                    finding_id=self._dispatch.new_id(),
+                    reason=found.reason,
+                    delivery_id=found.delivery_id,
+                    step_key=found.step_key,
+                    detail=found.detail,
+                )
+                for found in settle.found
+            ),
             release_seq=dossier.work_seq if release else None,
             wake_at=wake_at,
         )
@@ -305,11 +345,20 @@ class Errand:
 
     async def _write(self, change: Change) -> bool:
         """False: an attempt's maker said meanwhile how it ended, so this was decided on old knowledge."""
-        applied = await self._dispatch.commit(change)
+        applied = await self._commit(change)
         if applied.verdict is Verdict.OVERTAKEN:
             return False
         self._work = evolve(self._work, change, applied.at)
         return True
+
+    async def _commit(self, change: Change) -> Applied:
+        try:
+            return await self._dispatch.commit(change)
+        except LedgerRefuses:
+            plain = without_words(change)
+            if plain == change:
+                raise
+            return await self._dispatch.commit(plain)
 
     def _report(self, action: Settle) -> None:
         dispatch = self._dispatch
@@ -323,6 +372,8 @@ class Errand:
             ]
             latency = dispatch.database_now() - min(times) if times else -1.0
             dispatch.events.delivered(dispatch.target, dossier_id, len(delivered), latency)
+        for found in action.found:
+            dispatch.events.found(dispatch.target, dossier_id, found.reason, found.detail or "")
         for settled in action.settled:
             if settled.state is DeliveryState.PARKED:
                 dispatch.events.parked(

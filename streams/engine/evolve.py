@@ -16,6 +16,7 @@ from schemas.ledger.model import (
     DeliveryState,
     DossierPatch,
     DossierTarget,
+    Operation,
     Work,
 )
 
@@ -41,8 +42,13 @@ def evolve(work: Work, change: Change, at: float) -> Work:
     if change.claim is not None:
         dossier = replace(dossier, claimed_code=change.claim)
     if change.patch is not None:
-        dossier = patched(dossier, change.patch)
+        dossier = patched(dossier, change.patch, at)
     attempts = tuple(a for a in work.attempts if a.attempt_id != change.close)
+    delivered = work.delivered
+    if dossier.verification is not None and dossier.delivered_version != (
+        work.dossier.delivered_version
+    ):
+        delivered = _newest_of(work, dossier.delivered_version)
     sending: frozenset[int] = frozenset()
     if change.intent is not None:
         attempts += (replace(change.intent, started_at=at),)
@@ -58,11 +64,17 @@ def evolve(work: Work, change: Change, at: float) -> Work:
                 continue
             row = replace(row, state=new.state, reason=new.reason)
         rows.append(row)
-    return replace(work, dossier=dossier, rows=tuple(rows), attempts=attempts)
+    return replace(work, dossier=dossier, rows=tuple(rows), attempts=attempts, delivered=delivered)
 
 
-def patched(dossier: DossierTarget, patch: DossierPatch) -> DossierTarget:
-    """The dossier after a patch: ``None`` leaves a field as it is."""
+def _newest_of(work: Work, version: int) -> DeliveryRow | None:
+    """The state of this version, which is now the one that the target should hold."""
+    rows = (r for r in work.rows if r.operation is Operation.STATE and r.version == version)
+    return max(rows, key=lambda row: row.log_pos, default=None)
+
+
+def patched(dossier: DossierTarget, patch: DossierPatch, at: float) -> DossierTarget:
+    """The dossier after a patch written at `at`: ``None`` leaves a field as it is."""
     given = {
         name: value
         for name in ("known", "delivered_version", "delivered_hash", "last_step", "failures")
@@ -70,4 +82,7 @@ def patched(dossier: DossierTarget, patch: DossierPatch) -> DossierTarget:
     }
     if patch.clear_hash:
         given["delivered_hash"] = None
+    if patch.verify is not None:
+        given["verification"] = patch.verify.stage
+        given["verify_at"] = patch.verify.due_at(at)
     return replace(dossier, **given)

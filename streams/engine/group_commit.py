@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from schemas.ledger.model import Applied, Change, EngineLedger
+from schemas.ledger.model import Applied, Change, EngineLedger, LedgerRefuses
+
+_Waiting = tuple[Change, asyncio.Future[Applied]]
 
 
 class GroupCommit:
@@ -18,12 +20,13 @@ class GroupCommit:
         self._ledger = ledger
         self._window = window
         self._rows = rows
-        self._waiting: list[tuple[Change, asyncio.Future[Applied]]] = []
+        self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
 
     async def commit(self, change: Change) -> Applied:
         """Write `change` with its neighbours. Raises what the ledger raised for the whole group.
 
+        `LedgerRefuses` is raised only to whom it concerns: the others of the group are written.
         After `LedgerUnavailable` it is unknown whether the group was written: the caller lets go of the
         dossier and reads it again.
         """
@@ -47,18 +50,34 @@ class GroupCommit:
             for _, done in self._waiting:
                 done.cancel()
 
-    async def _write(self, group: list[tuple[Change, asyncio.Future[Applied]]]) -> None:
+    async def _write(self, group: list[_Waiting]) -> None:
         try:
-            applied = await self._ledger.commit([change for change, _ in group])
+            await self._commit(group)
         except asyncio.CancelledError:
             for _, done in group:
                 done.cancel()
             raise
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            applied = await self._ledger.commit([change for change, _ in group])
+        except LedgerRefuses as refusal:
+            if len(group) == 1:
+                _fail(group, refusal)
+                return
+            # Nothing was written. One of them is to blame, and the others must not wait for it.
+            middle = len(group) // 2
+            await self._commit(group[:middle])
+            await self._commit(group[middle:])
         except Exception as error:
-            for _, done in group:
+            _fail(group, error)
+        else:
+            for (_, done), result in zip(group, applied, strict=True):
                 if not done.done():
-                    done.set_exception(error)
-            return
-        for (_, done), result in zip(group, applied, strict=True):
-            if not done.done():
-                done.set_result(result)
+                    done.set_result(result)
+
+
+def _fail(group: list[_Waiting], error: Exception) -> None:
+    for _, done in group:
+        if not done.done():
+            done.set_exception(error)

@@ -13,7 +13,7 @@ from schemas.dossier.mappings import Codes
 from schemas.ledger.model import DeliveryRow, Operation
 from schemas.reasons import Reason
 from schemas.records import DossierEvent
-from streams.engine.decide import Plan
+from streams.engine.actions import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,23 +22,31 @@ class Prepared:
 
     plan: Plan
     effective_at: float
+    compared: bool
     state: StateRequest | None = None
     step: StepRequest | None = None
 
 
-def prepare(row: DeliveryRow, event: DossierEvent, sink: Sink, codes: Codes) -> Prepared:
-    """Map one row of `event`. Never raises for what a dossier contains: that becomes a refusal."""
-    effective_at = event.effective_at.timestamp()
+def prepare(
+    row: DeliveryRow, event: DossierEvent, sink: Sink, codes: Codes, *, compared: bool
+) -> Prepared:
+    """Map one row of `event`. Never raises for what a dossier contains: that becomes a refusal.
+
+    `compared`: also say what a look-up shows of a dossier that holds this state.
+    """
+    at = event.effective_at.timestamp()
     try:
         if row.operation is Operation.STEP:
             step = sink.step_request(event, codes)
             plan = Plan(content_hash=step.key, supplement_request=step.supplement_request)
-            return Prepared(plan=plan, effective_at=effective_at, step=step)
+            return Prepared(plan=plan, effective_at=at, compared=compared, step=step)
         if not event.dossier_code:
-            return Prepared(plan=Plan(refusal=Reason.NO_CODE), effective_at=effective_at)
+            no_code = Plan(refusal=Reason.NO_CODE)
+            return Prepared(plan=no_code, effective_at=at, compared=compared)
         state = sink.state_request(event, codes)
-        plan = Plan(code=state.code, content_hash=state.content_hash)
-        return Prepared(plan=plan, effective_at=effective_at, state=state)
+        shown = sink.shown(state) if compared else None
+        plan = Plan(code=state.code, content_hash=state.content_hash, shown=shown)
+        return Prepared(plan=plan, effective_at=at, compared=compared, state=state)
     except RejectedError as refused:
         plan = Plan(refusal=refused.reason, detail=refused.detail or refused.field)
-        return Prepared(plan=plan, effective_at=effective_at)
+        return Prepared(plan=plan, effective_at=at, compared=compared)

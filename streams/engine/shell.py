@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from connectors.protocols import Sink
 from schemas.dossier.mappings import Codes
-from schemas.ledger.model import EngineLedger, Fence, LedgerUnavailable, Work
+from schemas.ledger.model import EngineLedger, Fence, LedgerRefuses, LedgerUnavailable, Work
+from schemas.reasons import Reason
 from streams.engine.dispatch import Decode, Dispatch, EngineEvents, EngineOptions, LetGo
 from streams.engine.errand import Errand
 
@@ -59,8 +60,19 @@ class Engine:
         self._failure: BaseException | None = None
         self.target = sink.target
         self._more = False  # whether the ledger may hold more than was loaded
+        self._ledger_away = False
+        self._shelved = 0  # dossiers in hand that nobody but a person can help
         self.beats = 0
         """Raised at every turn of the loop: liveness watches that it moves."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What outside the process holds the engine up, for `/live`."""
+        return "the target" if self.circuit_open else "the ledger" if self._ledger_away else None
+
+    def work(self) -> tuple[int, int]:
+        """How many changes were written since the start, and how many dossiers are in hand."""
+        return self._dispatch.done, len(self._active) - self._shelved
 
     @property
     def circuit_open(self) -> bool:
@@ -111,8 +123,10 @@ class Engine:
             await self._dispatch.ask_the_time()
             works = await self._ledger.runnable(self.target, fences, room, frozenset(self._active))
         except LedgerUnavailable:
+            self._ledger_away = True
             self._events.ledger_unavailable(self.target)
             return 0
+        self._ledger_away = False
         by_partition = {fence.partition: fence for fence in fences}
         for work in works:
             fence = by_partition.get(work.dossier.partition)
@@ -134,6 +148,16 @@ class Engine:
             pass
         except LedgerUnavailable:
             self._events.ledger_unavailable(self.target)
+        except LedgerRefuses as refusal:
+            # It stays in hand, so that it is not loaded again at once, for ever.
+            self._events.parked(
+                self.target, work.dossier.dossier_id, Reason.UNCLASSIFIED_ERROR, str(refusal)
+            )
+            self._shelved += 1
+            try:
+                await asyncio.sleep(self._options.backoff_max)
+            finally:
+                self._shelved -= 1
 
     def _ended(self, dossier_id: str, task: asyncio.Task[None]) -> None:
         del self._active[dossier_id]
