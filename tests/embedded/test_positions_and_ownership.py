@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from schemas.ledger.model import LedgerUnavailable
+from schemas.ledger.model import Fence, LedgerUnavailable
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
 from streams.embedded_broker import EmbeddedBroker
+from streams.flow import Flow, Reading
+from streams.positions import Received
 from tests.embedded.kit import (
     PARTITIONS,
     Rig,
@@ -130,6 +132,40 @@ async def test_a_log_that_ends_below_the_position_stops_the_flow(
         assert (await r.ledger.event_counts())["events"] == 0
 
 
+@pytest.mark.parametrize("times", [1, 100])
+async def test_records_that_faust_leaves_out_are_read_again(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """In a rebalance it drops what it has fetched. A hole that stays is the log's, and pages."""
+    async with rig(broker, tmp_path) as r:
+        await put(r, 0, 4)
+        flow = await r.to_ledger()
+        left_out = _leaving_out(flow, monkeypatch, offset=1, times=times)
+        async with running(flow):
+            await until(lambda: flow.halted if times > 1 else enlisted(r, 5))
+        assert len(left_out) == min(times, 3)
+        paged = [line["reason"] for line in r.log.of("flow_paged")]
+        assert paged == (["position_hole"] if times > 1 else [])
+        waited = [line["waits_for"] for line in r.log.of("flow_waiting")]
+        assert waited == ["position"] * (2 if times > 1 else 1)
+
+
+def _leaving_out(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, *, offset: int, times: int
+) -> list[Received]:
+    """Keep the record at this offset from the flow so many times; returns those that were kept."""
+    kept: list[Received] = []
+    follow = flow._follow
+
+    async def leaving_out(reading: Reading, records: Sequence[Received]) -> None:
+        missing = [one for one in records if one.offset == offset and len(kept) < times]
+        kept.extend(missing)
+        await follow(reading, [one for one in records if one not in missing])
+
+    monkeypatch.setattr(flow, "_follow", leaving_out)
+    return kept
+
+
 async def test_a_body_cancelled_between_producing_and_its_position_loses_nothing(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -183,7 +219,10 @@ async def test_a_ledger_that_stays_away_restarts_the_flow_at_its_position(
         assert not flow.halted
 
 
-async def test_another_owner_makes_the_flow_let_go(broker: EmbeddedBroker, tmp_path: Path) -> None:
+async def test_another_owner_makes_the_flow_let_go(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.flow._LAG_SECONDS", 3600.0)
     async with rig(broker, tmp_path) as r:
         await put(r, 0, 1)
         flow = await r.to_ledger()
@@ -194,6 +233,33 @@ async def test_another_owner_makes_the_flow_let_go(broker: EmbeddedBroker, tmp_p
             await until(lambda: _received(r) >= 4)
         assert (await r.ledger.event_counts())["events"] == 2
         assert not flow.halted, "it is no case for a person: Kafka will give the partitions away"
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["records come", "nothing comes"])
+async def test_an_owner_that_kafka_knows_nothing_of_does_not_keep_the_partitions(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: bool
+) -> None:
+    """A frozen process took over belatedly and gave up: without us nobody would have them."""
+    monkeypatch.setattr("streams.flow._LAG_SECONDS", 0.5)
+    async with rig(broker, tmp_path) as r:
+        await put(r, 0, 1)
+        flow = await r.to_ledger()
+        async with running(flow) as (task,):
+            await until(lambda: enlisted(r, 2))
+            mine = set(flow.fences())
+            await r.usurp("ledger", DOSSIER_EVENTS)
+            if records:
+                await put(r, 2, 3)
+                await until(lambda: enlisted(r, 4), seconds=60)
+            await until(lambda: _owns_anew(r, flow, mine), seconds=60)
+            assert not task.done()
+        assert not flow.halted
+        assert [f["waits_for"] for f in r.log.of("flow_waiting")] == ["ownership"]
+
+
+async def _owns_anew(r: Rig, flow: Flow, before: set[Fence]) -> bool:
+    now = flow.fences()
+    return not before & set(now) and len(await r.ledger.held(now)) == PARTITIONS
 
 
 def _received(r: Rig) -> float:

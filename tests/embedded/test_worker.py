@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.crash_points import VARIABLE
 from schemas.ledger.migrate import upgrade
 from schemas.topics import TOPICS
 from streams.embedded_broker import EmbeddedBroker
@@ -34,11 +35,15 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 @contextmanager
 def worker(
-    broker: EmbeddedBroker, tmp_path: Path, **changes: str
+    broker: EmbeddedBroker, tmp_path: Path, crash: str = "", **changes: str
 ) -> Iterator[subprocess.Popen[str]]:
+    """A worker with intake alone. `crash`: see `monitoring.crash_points`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    if crash:
+        env[VARIABLE] = crash
     settings: Mapping[str, str] = {
         **GOOD,
+        "ENVIRONMENT": "test",
         "KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
         "KAFKA__EMBEDDED": "true",
         "KAFKA__PARTITIONS": "2",

@@ -156,6 +156,18 @@ def test_a_question_to_the_target_is_counted_by_its_answer() -> None:
     assert [line["level"] for line in seen.lines()] == ["info", "info", "warning"]
 
 
+def test_what_is_found_at_the_target_is_counted_by_its_kind() -> None:
+    seen = Observed()
+    found = seen.events.deliveries.found
+    found("national_portal", "d-1", Reason.LATE_STATE, "fields=status")
+    found("national_portal", "d-1", Reason.REJECTED_BY_TARGET, "the mend was refused")
+    name = "hub_late_effects_total"
+    assert seen.value(name, target="national_portal", kind="late_state") == 1
+    assert seen.value(name, target="national_portal", kind="step_twice") == 0
+    assert seen.value(name, target="other", kind="other") == 1
+    assert [line["level"] for line in seen.lines()] == ["warning", "warning"]
+
+
 @pytest.mark.parametrize(
     ("reason", "level", "state"),
     [(Reason.TIMEOUT, "warning", "waiting"), (Reason.WRONG_CREDENTIALS, "error", "paged")],

@@ -79,6 +79,65 @@ def test_a_part_that_counts_its_own_turns_is_watched(health: Health, clock: Cloc
     assert not health.live()[0]
 
 
+class Engine:
+    """A part that turns, with so many dossiers in hand and so many changes written."""
+
+    def __init__(self) -> None:
+        self.beats = self.done = self.lag = 0
+        self.waits_for: str | None = None
+
+    def watched_by(self, health: Health) -> None:
+        health.watch(
+            "engine",
+            lambda: self.beats,
+            waits_for=lambda: self.waits_for,
+            work=lambda: (self.done, self.lag),
+            stale_after=30,
+        )
+
+    def turn(self, health: Health, clock: Clock, until: int) -> None:
+        """Let its loop turn every five seconds, looked at each time."""
+        while clock.now < until:
+            clock.now += 5
+            self.beats += 1
+            health.look()
+
+
+def test_an_engine_that_turns_and_settles_nothing_is_not_live(health: Health, clock: Clock) -> None:
+    engine = Engine()
+    engine.watched_by(health)
+    engine.lag = 3
+    engine.turn(health, clock, 40)
+    fine, body = health.live()
+    assert not fine
+    assert body["why"] == ["engine: 3 records wait and none was finished for 40 s"]
+    engine.done = 1
+    assert health.live()[0]
+
+
+@pytest.mark.parametrize("waits_for", ["the target", "the ledger"])
+def test_an_engine_that_is_held_up_from_outside_is_live(
+    health: Health, clock: Clock, waits_for: str
+) -> None:
+    engine = Engine()
+    engine.watched_by(health)
+    engine.lag, engine.waits_for = 3, waits_for
+    engine.turn(health, clock, 300)
+    fine, body = health.live()
+    assert fine
+    assert body["parts"]["engine"]["waits_for"] == waits_for
+
+
+def test_work_that_came_just_now_is_not_taken_for_work_that_lies(
+    health: Health, clock: Clock
+) -> None:
+    engine = Engine()
+    engine.watched_by(health)
+    engine.turn(health, clock, 300)
+    engine.lag = 3
+    assert health.live()[0]
+
+
 def test_a_part_that_ended_in_order_is_not_missed(health: Health, clock: Clock) -> None:
     health.expect("capture", stale_after=30)
     health.ended("capture")

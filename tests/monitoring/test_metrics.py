@@ -61,7 +61,7 @@ def test_names_follow_the_rules_of_the_ecosystem() -> None:
             assert not sample.name.endswith("_created")
             assert set(sample.labels) <= {
                 *("flow", "outcome", "target", "result", "state", "reason", "codelist", "le"),
-                *("topic", "partition", "subject", "name", "version"),
+                *("kind", "topic", "partition", "subject", "name", "version"),
             }
     assert metrics.names() >= {
         "hub_events_received_total",

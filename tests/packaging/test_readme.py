@@ -138,10 +138,10 @@ def test_every_command_and_option_named_is_there(page: str) -> None:
 @pytest.mark.parametrize("readme", READMES)
 def test_the_readmes_name_the_commands_of_a_first_hour(readme: str) -> None:
     lines = fences(readme)
-    for target in ("demo", "test", "check", "test-integration", "bench"):
+    for target in ("demo", "test", "check", "test-integration", "torture", "bench", "bench-peak"):
         assert f"make {target}" in lines
     called = [" ".join(arguments) for arguments in thongsuot_calls(readme)]
-    for name in ("keys", "db upgrade", "topics list --json", "check", "worker", "trace CODE"):
+    for name in ("keys", "db upgrade", "topics create", "check", "worker", "trace CODE"):
         assert name in called
 
 

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import ModuleType
 
-_MODULES = ("decide", "evolve", "group_commit", "circuit", "plans", "dispatch", "errand", "shell")
+_MODULES = (
+    "actions",
+    "verify",
+    "decide",
+    "evolve",
+    "group_commit",
+    "circuit",
+    "plans",
+    "dispatch",
+    "refused",
+    "errand",
+    "shell",
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,9 @@ MUTANTS = (
     Mutant(
         "no_intent",
         "errand",
-        "        applied = await dispatch.commit(change)\n        if applied.verdict is",
+        "        applied = await self._commit(change)\n        if applied.verdict is Verdict.CODE",
         "        applied = __import__('schemas.ledger.model').ledger.model.Applied(verdict=Verdict.DONE, at=dispatch.database_now())\n"
-        "        if applied.verdict is",
+        "        if applied.verdict is Verdict.CODE",
     ),
     Mutant(
         "no_send_by",
@@ -92,9 +104,9 @@ MUTANTS = (
     Mutant(
         "claim_skipped",
         "errand",
-        "        applied = await dispatch.commit(change)\n        if applied.verdict is",
+        "        applied = await self._commit(change)\n        if applied.verdict is Verdict.CODE",
         "        unclaimed = __import__('dataclasses').replace(change, claim=None)\n"
-        "        applied = await dispatch.commit(unclaimed)\n        if applied.verdict is",
+        "        applied = await self._commit(unclaimed)\n        if applied.verdict is Verdict.CODE",
     ),
     Mutant(
         "late_update_forgotten",
@@ -111,7 +123,7 @@ MUTANTS = (
     Mutant(
         "earlier_steps_counted_again",
         "decide",
-        "        listed.subtract(work.settled_keys)  # what earlier attempts brought there\n",
+        "        listed.subtract(earlier(work))  # what earlier attempts brought there\n",
         "",
     ),
     Mutant(
@@ -137,5 +149,41 @@ MUTANTS = (
         "errand",
         "if applied.verdict is Verdict.CODE_TAKEN:",
         "if False:",
+    ),
+    Mutant(
+        "verification_not_scheduled",
+        "verify",
+        "    if abilities.lookup not in (needed, Lookup.STEPS):\n",
+        "    if needed:\n",
+    ),
+    Mutant(
+        "found_and_not_mended",
+        "verify",
+        "        stage = Verification.MEND if first else Verification.LAST_MEND\n",
+        "        stage = None\n",
+    ),
+    Mutant(
+        "verified_too_early",
+        "verify",
+        "    if answer is None or answer.asked_at < due:\n",
+        "    if answer is None:\n",
+    ),
+    Mutant(
+        "verified_within_the_lag",
+        "verify",
+        "stage=dossier.verification, due=dossier.verify_at, rest=abilities.lookup_lag",
+        "stage=dossier.verification, due=dossier.verify_at",
+    ),
+    Mutant(
+        "step_too_many_unreported",
+        "verify",
+        "        for _ in range(max(excess[step.key], 0)):\n",
+        "        for _ in ():\n",
+    ),
+    Mutant(
+        "step_too_many_reported_again",
+        "verify",
+        "delivery_id=step.delivery_id, step_key=step.key)",
+        "delivery_id=step.delivery_id)",
     ),
 )

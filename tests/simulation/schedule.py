@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import ModuleType
@@ -39,17 +39,7 @@ from schemas.ledger.model import (
     Work,
 )
 from schemas.reasons import Reason
-from schemas.records import (
-    CodeName,
-    DossierEvent,
-    DossierTimes,
-    EventKind,
-    Feed,
-    Procedure,
-    ScoreFields,
-    SourceStatus,
-    StateAsOf,
-)
+from schemas.records import DossierEvent, EventKind, Feed, identity_only
 from streams.engine import shell as real_shell
 from streams.engine.circuit import CircuitOptions
 from streams.engine.dispatch import EngineOptions
@@ -65,17 +55,9 @@ REFUSED = "a state that the mapping refuses"
 
 T = TypeVar("T")
 
-_TEMPLATE = DossierEvent(
+_TEMPLATE = identity_only(
     event_id="", dossier_id="", kind=EventKind.CHANGE, source="one_stop", feed=Feed.ACTIONS,
-    cursor="", content_hash="", read_seq=0, state_as_of=StateAsOf(action_id=None, modified_at=None),
-    dossier_code=None, aliases=(), born_on_portal=False,
-    procedure=Procedure(local_code=None, national_code=None, name=None, version=None),
-    sector=CodeName(code=None, name=None), receiving_agency=CodeName(code=None, name=None),
-    handling_agency=CodeName(code=None, name=None), channel=None, applicant_type=None,
-    business_state=SourceStatus(status=None, sub_status=None), financial_state=None,
-    result_state=None, return_method=None, times=DossierTimes(), supplements=(), fees=(),
-    attachments=(), results=(), score=ScoreFields(), fallbacks=(), step=None,
-    effective_at=START, recorded_at=START, sealed=b"",
+    cursor="", content_hash="", read_seq=0, effective_at=START, recorded_at=START, sealed=b"",
 )  # fmt: skip
 
 
@@ -101,6 +83,7 @@ class SilentEvents:
     def attempt_ended(self, *_: object) -> None: ...
     def delivered(self, *_: object) -> None: ...
     def parked(self, *_: object) -> None: ...
+    def found(self, *_: object) -> None: ...
     def asked(self, *_: object) -> None: ...
     def in_flight(self, *_: object) -> None: ...
     def circuit_changed(self, *_: object) -> None: ...
@@ -198,6 +181,9 @@ class Wire:
             },
         )
 
+    def shown(self, request: StateRequest) -> Mapping[str, str]:
+        return {"content": request.content_hash}
+
     async def create(self, request: StateRequest, intent: Intent) -> Receipt:
         return await self._call("create", request.code, request, intent)
 
@@ -224,6 +210,11 @@ class Wire:
             raise TransientError(Reason.NOT_SENT)
         model.calls += 1
         world.written(worker, kind, intent)
+        if world.beyond_bound(kind) and model.troubled and rng.random() < 0.35:
+            # It comes when nobody expects it any more.
+            after = LATE + rng.random() * LATE
+            model.later(after, lambda: model.effect(kind, code, body, late=True))
+            fate = 0.11
         if fate < 0.18:  # the request is lost on its way
             await worker.pause()
             raise OutcomeUnknown(Reason.TIMEOUT)
@@ -273,6 +264,7 @@ class World:
         self.chaos = True
         self.over = False
         self.crash_rate = rng.choice((0.0, 0.02, 0.05, 0.1))
+        self.late = rng.random() < 0.25
         self.disturbances = 0
         lookup = rng.choice(tuple(Lookup))
         self.abilities = Abilities(
@@ -301,6 +293,17 @@ class World:
             for h in self.order
         )
 
+    def beyond_bound(self, kind: str) -> bool:
+        """Whether a call may take effect later than the target's bound.
+
+        What nobody could find is left out, but for creates: they show at the next create.
+        """
+        if not self.late:
+            return False
+        if self.abilities.lookup is Lookup.EXISTENCE:
+            return kind == "create"
+        return kind != "steps" or self.abilities.lookup is Lookup.STEPS
+
     # --- what happens --------------------------------------------------------------------------
 
     def _draw_events(self) -> None:
@@ -321,7 +324,8 @@ class World:
                 key = None
                 if rng.random() < 0.75:
                     # the same words in the same second happen: keys need not be unique
-                    key = "same" if rng.random() < 0.15 else f"k{number}"
+                    # (but then nobody can tell a late one from another)
+                    key = "same" if not self.late and rng.random() < 0.25 else f"k{number}"
                     if rng.random() < 0.04:
                         key = f"refused{number}"
                         self.model.refused_keys.add(key)
@@ -445,8 +449,17 @@ class World:
 
     def written(self, worker: Worker, kind: str, intent: Intent) -> None:
         """A call reached the wire: there must be a row for it in the ledger."""
-        if intent.attempt_id not in self.ledger.attempts:
+        key = self.ledger.attempts.get(intent.attempt_id)
+        if key is None:
             self.problems.append(f"{kind} written without an intent")
+            return
+        ended, found = self.ledger.ended, self.ledger.found(*key)
+        for attempt in self.ledger.work(*key).attempts:
+            again = attempt.attempt_id == intent.attempt_id and all(
+                i in ended for i in attempt.delivery_ids
+            )
+            if again and all(f.reason is not Reason.LATE_STATE for f in found):
+                self.problems.append(f"{kind} of what was delivered, and nothing was found")
 
     # --- the run -------------------------------------------------------------------------------
 
@@ -467,13 +480,17 @@ class World:
             if last.task.done():
                 last.task.result()
                 raise AssertionError("the engine ended by itself")
-        await asyncio.sleep(LATE + 3.0)  # whatever is still under way arrives, whoever froze wakes
+        # Whatever is still under way arrives, whoever froze wakes.
+        await asyncio.sleep((2 if self.late else 1) * LATE + 3.0)
         for worker in self.workers:
             if worker.task is not None and not worker.dead and worker.task.done():
                 worker.task.result()
 
     def _quiet(self) -> bool:
-        return all(not work.attempts and not _next_is_ready(work) for work in self.ledger.works())
+        return all(
+            not work.attempts and not _next_is_ready(work) and work.dossier.verification is None
+            for work in self.ledger.works()
+        )
 
     # --- the judge -----------------------------------------------------------------------------
 
@@ -484,7 +501,25 @@ class World:
         for dossier, work in works.items():
             found += self._judge_parked(dossier, work)
             found += self._judge_dossier(dossier, work)
+            found += self._judge_findings(dossier)
         return found
+
+    def _judge_findings(self, dossier: str) -> list[str]:
+        """Every effect that came too late and can be seen is found, once, and nothing else is."""
+        found = Counter(f.reason for f in self.ledger.found(TARGET, dossier))
+        codes = {h.code for h in self.order if h.dossier == dossier}
+        late, wrong = self.model.late, list[str]()
+        if found[Reason.LATE_STATE] and not codes & (late.states | late.creates):
+            wrong.append(f"{dossier}: an old state found where none came late")
+        if found[Reason.LATE_CREATE] and not codes & late.creates:
+            wrong.append(f"{dossier}: a create found where none came late")
+        if self.abilities.lookup is Lookup.STEPS:
+            mine = (h for c, h in self.model.held.items() if c in codes and h.by == dossier)
+            there = Counter(pos for held in mine for _, _, pos in held.steps)
+            twice = sum(number - 1 for number in there.values())
+            if twice != found[Reason.STEP_TWICE]:
+                wrong.append(f"{dossier}: {twice} steps too many, {found[Reason.STEP_TWICE]} found")
+        return wrong
 
     def _judge_parked(self, dossier: str, work: Work) -> list[str]:
         allowed = {Reason.GAP}
@@ -535,9 +570,13 @@ class World:
             newest = max(sound, key=lambda h: (h.version, h.number))
             if held is None:
                 found.append(f"{dossier}: absent")
-            elif held.content != newest.content:
+            elif held.content != newest.content and not self._unseen(newest.code):
                 found.append(f"{dossier}: holds {held.content}, should hold {newest.content}")
         return found
+
+    def _unseen(self, code: str | None) -> bool:
+        """Whether an old state may lie here that nobody can see: a late create is all that was asked for."""
+        return self.abilities.lookup is Lookup.EXISTENCE and code in self.model.late.creates
 
 
 def _due(operation: Operation, reason: Reason) -> Due:
@@ -566,8 +605,13 @@ def _next_is_ready(work: Work) -> bool:
     return False
 
 
-def run_schedule(seed: int, shell: ModuleType = real_shell) -> list[str]:
-    """Play one schedule; the list of what is wrong, empty when all is well."""
+def run_schedule(
+    seed: int, shell: ModuleType = real_shell, found: Counter[Reason] | None = None
+) -> list[str]:
+    """Play one schedule; the list of what is wrong, empty when all is well.
+
+    Late effects that were found are counted into `found`.
+    """
     world = World(seed, shell)
     try:
         world.loop.run(world.play(), until=400.0)
@@ -577,4 +621,6 @@ def run_schedule(seed: int, shell: ModuleType = real_shell) -> list[str]:
     finally:
         world.over = True
         world.loop.bury()
+    if found is not None:
+        found.update(f.reason for each in world.ledger.findings.values() for f in each.values())
     return world.judge()

@@ -16,20 +16,12 @@ from schemas.ledger.model import (
     Known,
     Operation,
     Outcome,
+    SentStep,
     Work,
 )
 from schemas.reasons import Reason
-from streams.engine.decide import (
-    Action,
-    Answer,
-    Ask,
-    Idle,
-    Plan,
-    Send,
-    Settle,
-    next_action,
-    rows_to_map,
-)
+from streams.engine.actions import Action, Answer, Ask, Idle, Plan, Send, Settle
+from streams.engine.decide import next_action, rows_to_map
 
 ABILITIES = Abilities(lookup_lag=5.0, late_effect_bound=60.0, steps_chunk_max=2)
 SEND_BY = 2.0
@@ -315,7 +307,8 @@ class TestUnknown:
 
     def test_a_step_listed_for_an_earlier_attempt_does_not_count_twice(self) -> None:
         abilities = replace(ABILITIES, lookup=Lookup.STEPS)
-        given = replace(self.steps(), settled_keys=("a",))
+        before = SentStep(delivery_id=9, key="a", state=DeliveryState.DELIVERED)
+        given = replace(self.steps(), sent_steps=(before,))
         action = decide(given, said(True, NOW + 67, "a"), NOW + 67, abilities=abilities)
 
         assert isinstance(action, Settle)

@@ -28,6 +28,7 @@ PUBLISHED = {
     "dossier_event/v1": "5975d5e4de19be1c9daec381e885c16801f438fb711235f68f81c75b08e26a26",
     "dead_letter/v1": "c2f290d40b8266b15d1bcbcb608ff1c50d409cd7532d28eed3e4e411264e92cb",
     "delivery_receipt/v1": "2848b0b87dd0cff46ea0121e3b48e421719a618effb6e87a41f9810b2715c865",
+    "delivery_receipt/v2": "993b580cfba20618ee03d8d47af126a67938431c26141067f7f74b0131617a88",
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +50,9 @@ class MemoryCaptureLedger:
     epoch: int = 0
     away: int = 0  # so many calls find it unavailable
     saved: list[str] = field(default_factory=list)
+    beat_at: float = 0.0
+    looked: int = 0  # how often somebody asked whether it is free
+    clock: Callable[[], float] = time.monotonic
 
     def _answer(self) -> None:
         if self.away:
@@ -59,7 +63,25 @@ class MemoryCaptureLedger:
         self._answer()
         if owner != self.owner:
             self.owner, self.epoch = owner, self.epoch + 1
+        self.beat_at = self.clock()
         return SingletonFence(name=name, owner=owner, epoch=self.epoch)
+
+    async def take_silent_singleton(
+        self, name: str, owner: str, silence: float
+    ) -> SingletonFence | None:
+        self._answer()
+        self.looked += 1
+        if self.owner not in {"", owner} and self.clock() - self.beat_at < silence:
+            return None
+        return await self.take_singleton(name, owner)
+
+    async def beat_singleton(self, fence: SingletonFence) -> None:
+        self._check(fence)
+        self.beat_at = self.clock()
+
+    async def release_singleton(self, fence: SingletonFence) -> None:
+        if (fence.owner, fence.epoch) == (self.owner, self.epoch):
+            self.owner = ""
 
     def _check(self, fence: SingletonFence) -> None:
         if (fence.owner, fence.epoch) != (self.owner, self.epoch):
@@ -68,9 +90,6 @@ class MemoryCaptureLedger:
     async def cursor(self, source: str, feed: str) -> str | None:
         self._answer()
         return self.cursors.get(feed)
-
-    async def newest_read_seq(self, source: str) -> int:
-        return self.read_seq
 
     async def next_read_seq(self, source: str, fence: SingletonFence) -> int:
         self._check(fence)

@@ -37,7 +37,7 @@ class Bench:
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     log: RecordingLogger = field(default_factory=RecordingLogger)
     now: datetime = AT
-    stand_by_seconds: float = 180.0
+    stand_by_seconds: float = 12.0
 
     def capture(self, owner: str = "a", **more: Any) -> Capture:
         return Capture(
@@ -129,29 +129,69 @@ async def test_killed_between_producing_and_saving_the_page_is_read_again_with_a
     assert second[2] > first[2]
 
 
-async def test_it_takes_over_again_when_the_other_owner_moves_no_more() -> None:
+async def test_a_dead_owner_is_followed_by_who_stands_by() -> None:
     bench = Bench(stand_by_seconds=0.5)
-    async with running(bench.capture("a")):
-        await until(lambda: bench.ledger.cursors)
-        await bench.ledger.take_singleton("capture.one_stop", "b")
-        await until(lambda: bench.log.of("flow_stopped"))
+    await bench.ledger.take_singleton("capture.one_stop", "b")  # and never beats
+    capture = bench.capture("a")
+    async with running(capture):
+        await until(lambda: capture.waits_for == "another owner")
         bench.source.rows = {Feed.ACTIONS: ["d1"]}
         await until(lambda: bench.written() != [])
-
         assert bench.ledger.owner == "a"
+        assert capture.waits_for is None
 
 
-async def test_it_stands_by_as_long_as_the_other_owner_reads_pages() -> None:
-    bench = Bench(stand_by_seconds=2.0)
-    async with running(bench.capture("a")) as task:
+@pytest.mark.parametrize("trouble", ["source", "broker"])
+async def test_a_living_owner_is_never_followed_however_long_it_waits(trouble: str) -> None:
+    """Its pauses are longer than the silence after which it would be thought dead."""
+    bench = Bench(stand_by_seconds=0.5)
+    bench.source.rows = {Feed.ACTIONS: ["d1"]}
+    here = asyncio.Event()
+
+    async def waiting(*_: Any) -> Any:
+        here.set()
+        await asyncio.Event().wait()
+
+    wait: Any = waiting
+    if trouble == "source":
+        bench.source.read_page = wait  # type: ignore[method-assign] # one that does not answer
+    else:
+        bench.topic.produce = wait  # type: ignore[method-assign] # one that does not confirm
+    owner = asyncio.create_task(bench.capture("a").run())
+    try:
+        await asyncio.wait_for(here.wait(), 5)
+        second = bench.capture("b")
+        async with running(second):
+            await until(lambda: second.waits_for == "another owner")
+            looked, since = bench.ledger.looked, bench.ledger.clock()
+            await until(
+                lambda: bench.ledger.looked > looked + 5 and bench.ledger.clock() > since + 1.5
+            )
+            assert (bench.ledger.owner, bench.written()) == ("a", [])
+    finally:
+        owner.cancel()
+        await asyncio.gather(owner, return_exceptions=True)
+
+
+async def test_who_was_asked_to_stop_is_followed_at_once() -> None:
+    bench = Bench(stand_by_seconds=3600.0)
+    bench.source.rows = {Feed.ACTIONS: ["d1"]}
+    first, second = bench.capture("a"), bench.capture("b")
+    async with running(second):
+        await until(lambda: bench.ledger.owner == "b")
+    async with running(first):
+        await until(lambda: bench.ledger.owner == "a")
+
+
+async def test_an_owner_that_was_frozen_stands_by_when_it_wakes() -> None:
+    bench = Bench(stand_by_seconds=3600.0)
+    capture = bench.capture("a")
+    async with running(capture) as task:
         await until(lambda: bench.ledger.cursors)
         await bench.ledger.take_singleton("capture.one_stop", "b")
-        await until(lambda: bench.log.of("flow_stopped"))
-        for _ in range(6):
-            bench.ledger.read_seq += 1
-            await asyncio.sleep(0.5)
-
-        assert (bench.ledger.owner, task.done()) == ("b", False)
+        await until(lambda: capture.waits_for == "another owner")
+        assert not task.done()
+        assert bench.ledger.owner == "b", "it does not release what is another one's"
 
 
 async def test_another_owner_ends_the_capture_without_a_save() -> None:

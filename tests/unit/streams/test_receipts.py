@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.ledger.model import LedgerUnavailable
+from schemas.ledger.model import Fence, LedgerUnavailable
 from schemas.records import DeliveryReceipt
 from streams.receipts import Receipts
 from tests.unit.streams.kit import AT, MemoryTopic, RecordingLogger, events
+
+MINE = (Fence(flow="ledger", topic="dossier.events", partition=3, owner="a", epoch=1),)
 
 
 def receipt(number: int) -> DeliveryReceipt:
@@ -31,11 +33,15 @@ class Outbox:
     def __init__(self, count: int) -> None:
         self.left = {n: receipt(n) for n in range(count)}
         self.away = 0
+        self.asked_for: list[Sequence[Fence] | None] = []
 
-    async def unpublished(self, limit: int) -> Sequence[DeliveryReceipt]:
+    async def unpublished(
+        self, limit: int, fences: Sequence[Fence] | None = None
+    ) -> Sequence[DeliveryReceipt]:
         if self.away:
             self.away -= 1
             raise LedgerUnavailable("away")
+        self.asked_for.append(fences)
         return list(self.left.values())[:limit]
 
     async def mark_published(self, delivery_ids: Sequence[int]) -> None:
@@ -47,6 +53,7 @@ async def published(outbox: Any, topic: Any) -> RecordingLogger:
     log = RecordingLogger()
     service = Receipts(
         ledger=outbox,
+        fences=lambda: MINE,
         producer=topic,
         encode=lambda record: record.event_id.encode(),
         events=events(log),
@@ -67,6 +74,7 @@ async def test_everything_is_published_oldest_first() -> None:
     await published(outbox, topic)
     assert [record.value for record in topic.records] == [b"e%d" % n for n in range(1200)]
     assert {record.key for record in topic.records} == {b"d1"}
+    assert set(outbox.asked_for) == {MINE}, "others publish what is not ours"
 
 
 async def test_what_the_broker_did_not_confirm_is_published_again() -> None:

@@ -85,3 +85,41 @@ async def test_a_part_that_does_not_stop_ends_with_the_process() -> None:
     stop.set()
     with pytest.raises(Died, match="deaf"):
         await supervise([("deaf", Deaf()), ("a", Steady())], stop=stop, grace=0.05, die=die)
+
+
+class Settling(Steady):
+    """Ends only some time after it was asked to; notes whether the other one still ran."""
+
+    def __init__(self, other: Steady) -> None:
+        super().__init__()
+        self.other = other
+        self.other_ran: bool | None = None
+
+    async def run(self) -> None:
+        await self.asked.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.other_ran = not self.other.asked.is_set()
+
+
+async def test_what_is_stopped_last_runs_on_until_the_others_have_ended() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    ledger = Steady()
+    engine = Settling(ledger)
+    await supervise(
+        [("ledger", ledger), ("engine", engine)], stop=stop, grace=5, die=die, last={"ledger"}
+    )
+    assert engine.other_ran
+    assert ledger.ended
+
+
+async def test_what_is_stopped_last_does_not_wait_for_ever() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    ledger = Steady()
+    with pytest.raises(Died, match="deaf"):
+        await supervise(
+            [("ledger", ledger), ("deaf", Deaf())], stop=stop, grace=0.1, die=die, last={"ledger"}
+        )
+    assert ledger.ended, "it came to its end within the bound all the same"

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from schemas.dossier.mappings import CodeList, MappingOrigin, MappingRow
+from schemas.ledger.model import LedgerReplaced
 from schemas.sealing import Sealer
 from streams.upkeep import Upkeep
 from tests.memory_key_store import MemoryKeyStore
@@ -22,6 +25,9 @@ class Mappings:
         self.rows: list[MappingRow] = []
         self.version = 0
         self.freed = 0
+
+    async def still_the_same(self) -> None:
+        return None
 
     async def mapping_rows(self) -> tuple[int, Sequence[MappingRow]]:
         return self.version, tuple(self.rows)
@@ -98,3 +104,13 @@ async def test_no_key_is_made_earlier() -> None:
     keep.stop()
     await task
     assert set(store.keys) == {"2026-03"}
+
+
+async def test_a_ledger_that_was_restored_under_the_process_ends_it() -> None:
+    class Restored(Mappings):
+        async def still_the_same(self) -> None:
+            raise LedgerReplaced("the ledger was restored under this process: start again")
+
+    keep = await upkeep(Restored(), MemoryKeyStore())
+    with pytest.raises(LedgerReplaced):
+        await asyncio.wait_for(keep.run(), 20)

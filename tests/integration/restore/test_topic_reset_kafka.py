@@ -1,0 +1,180 @@
+"""`thongsuot topics reset` on real Kafka: topics deleted and made anew, and workers that are still alive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from monitoring.events import Events
+from monitoring.logging import configure_logging
+from monitoring.metrics import Metrics
+from schemas.codec import Codec
+from schemas.ledger.migrate import upgrade
+from schemas.ledger.model import Operation, PositionHole
+from schemas.ledger.sql import SqlLedger
+from schemas.registry import LocalRegistry
+from schemas.topics import DELIVERY_RECEIPTS, DOSSIER_EVENTS, TOPICS
+from streams import topic_reset
+from streams.kafka_clients import aiokafka_connection
+from streams.producer import Outgoing, Producer
+from streams.restore import restore_if_needed
+from streams.settings import Settings
+from streams.topic_admin import create
+from streams.topic_check import admin_client, read_topics, topic_ids
+from tests.contract.ledger_contract import (
+    STATE,
+    Desk,
+    deliver,
+    make_attempt,
+    make_event,
+    rows_of,
+)
+from tests.embedded.kit import RecordingLogger
+from tests.embedded.test_restore import receipt
+from tests.services.kafka import KafkaCluster
+from tests.unit.cli.running import set_environment
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 2
+WAIT_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    with KafkaCluster(brokers=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def settings(
+    cluster: KafkaCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Settings]:
+    """Topics that are new, and a ledger that has read one record of `dossier.events`."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    set_environment(
+        monkeypatch,
+        LEDGER_URL=url,
+        KAFKA__BOOTSTRAP_SERVERS=cluster.bootstrap,
+        KAFKA__PARTITIONS=str(PARTITIONS),
+    )
+    settings = Settings()  # type: ignore[call-arg] # the fields come from the environment
+    await create(settings.kafka, replication=None, dry_run=False)
+    await asyncio.to_thread(upgrade, url)
+    yield settings
+    await delete_topics(settings)
+
+
+async def delete_topics(settings: Settings) -> None:
+    def delete() -> None:
+        admin = admin_client(settings.kafka)
+        try:
+            admin.delete_topics([topic.name for topic in TOPICS])
+        finally:
+            admin.close()
+
+    await asyncio.to_thread(delete)
+    end = time.monotonic() + WAIT_SECONDS
+    while (await read_topics(settings.kafka)).topics.keys() & {t.name for t in TOPICS}:
+        assert time.monotonic() < end, "the topics are still there"
+        await asyncio.sleep(0.1)
+
+
+async def take_over(ledger: SqlLedger, settings: Settings) -> Desk:
+    ids = await topic_ids(settings.kafka)
+    taken = await ledger.take_over(
+        "ledger", DOSSIER_EVENTS.name, ids[DOSSIER_EVENTS.name], range(PARTITIONS), "worker-a"
+    )
+    return Desk(
+        ledger=ledger,
+        fences={p.fence.partition: p.fence for p in taken},
+        offsets={p.fence.partition: p.next_offset for p in taken},
+    )
+
+
+async def test_topics_made_anew_are_read_from_their_beginning_after_the_command(
+    settings: Settings,
+) -> None:
+    logger = configure_logging(level="info", json=True)
+    url = settings.ledger_url.get_secret_value()
+    async with SqlLedger(url) as ledger:
+        await (await take_over(ledger, settings)).put(make_event("e1"))
+    assert [t.topic for t in await topic_reset.plan(settings)] == [DOSSIER_EVENTS.name], (
+        "the log ends below the position"
+    )
+    await delete_topics(settings)
+    await create(settings.kafka, replication=None, dry_run=False)
+    async with SqlLedger(url) as ledger:
+        with pytest.raises(PositionHole, match="thongsuot topics reset"):
+            await take_over(ledger, settings)
+    (planned,) = await topic_reset.plan(settings)
+    assert (planned.flow, planned.partitions, planned.read) == ("ledger", PARTITIONS, 1)
+    assert await topic_reset.reset(settings, logger) == [planned]
+    assert await topic_reset.reset(settings, logger) == []
+    async with SqlLedger(url) as ledger:
+        desk = await take_over(ledger, settings)
+        assert desk.offsets == {0: 0, 1: 0}
+
+
+async def test_it_is_refused_while_a_worker_is_alive(settings: Settings) -> None:
+    logger = configure_logging(level="info", json=True)
+    kafka = settings.kafka
+    member: Any = AIOKafkaConsumer(
+        DOSSIER_EVENTS.name,
+        **aiokafka_connection(kafka),
+        group_id=f"{kafka.group_prefix}-ledger",
+    )
+    await member.start()
+    try:
+        end = time.monotonic() + WAIT_SECONDS
+        while not member.assignment():
+            assert time.monotonic() < end, "it did not join"
+            await member.getmany(timeout_ms=100)
+        with pytest.raises(topic_reset.Refused, match="workers are alive") as refused:
+            await topic_reset.reset(settings, logger)
+        assert "đang chạy" in refused.value.vi
+    finally:
+        await member.stop()
+    assert await topic_reset.reset(settings, logger) == []
+
+
+async def test_a_restored_ledger_looks_for_receipts_since_its_last_settlement(
+    settings: Settings,
+) -> None:
+    log = RecordingLogger()
+    metrics = Metrics(targets=["national_portal"], version="test")
+    events = Events(metrics, log)  # type: ignore[arg-type] # the methods used
+    codec = Codec(LocalRegistry())
+    await codec.prepare()
+    await produce_receipts(settings, codec, 0, 1, 2)
+    async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
+        await restore_if_needed(ledger, settings.kafka, codec, b"k" * 32, events)
+        desk = await take_over(ledger, settings)
+        # The ledger's one settlement is a moment old, so what lies a day before it is left out.
+        await desk.put(make_event("e1"), dues=(STATE,))
+        (work,) = await desk.runnable()
+        await deliver(desk, work, make_attempt(work, *rows_of(work, Operation.STATE)))
+        assert await ledger.newest_settled() is not None
+        await produce_receipts(settings, codec, 3)
+        await restore_if_needed(ledger, settings.kafka, codec, b"k" * 32, events)
+        assert [one["receipts"] for one in log.of("restore_finished")] == [3, 1]
+
+
+async def produce_receipts(settings: Settings, codec: Codec, *numbers: int) -> None:
+    producer = Producer(aiokafka_connection(settings.kafka), timeout=20.0)
+    await producer.start()
+    try:
+        await producer.produce(
+            [
+                Outgoing(DELIVERY_RECEIPTS.name, b"d1", codec.encode(receipt("d1", number)))
+                for number in numbers
+            ]
+        )
+    finally:
+        await producer.stop(5.0)

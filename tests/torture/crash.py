@@ -1,0 +1,69 @@
+"""Crash points: a worker dies at a named place of its code, at its first passage and at a later one."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from monitoring.crash_points import CrashPoint
+from tests.torture.installation import Guard, Installation
+from tests.torture.scenario import Scenario
+
+LATER = {
+    CrashPoint.AFTER_PRODUCE: 3,
+    CrashPoint.AFTER_INTAKE_PRODUCE: 4,
+    CrashPoint.BEFORE_ENLIST: 4,
+    CrashPoint.AFTER_ENLIST: 4,
+    CrashPoint.AFTER_RECEIPT_PRODUCE: 3,
+}
+"""The later passage; of the engine's points, which every call passes, it is the 40th."""
+
+CORE = frozenset(
+    {
+        CrashPoint.AFTER_PRODUCE,
+        CrashPoint.AFTER_ENLIST,
+        CrashPoint.AFTER_WRITE,
+        CrashPoint.AFTER_ANSWER,
+    }
+)
+IN_CALL = (CrashPoint.AFTER_INTENT, CrashPoint.AFTER_WRITE, CrashPoint.AFTER_ANSWER)
+
+
+def crash(point: CrashPoint) -> Scenario:
+    """A worker dies there at its first passage since its start, then another one at a later passage."""
+    numbers = (1, LATER.get(point, 40))
+
+    async def run(hub: Installation) -> None:
+        names = [*hub.workers]
+        async for turn in hub.portions(len(numbers), by_hand=True):
+            before = len(hub.deaths)
+            # Of capture only one passes its point at a time, whichever; of the rest each worker.
+            chosen = tuple(names) if point is CrashPoint.AFTER_PRODUCE else (names[turn],)
+            await asyncio.gather(*(hub.stop(one, measured=False) for one in chosen))
+            await hub.start(*chosen, crash=f"{point}:{numbers[turn]}")
+            await hub.started(*chosen)
+            hub.portion()
+            await hub.until(
+                partial(_crashed, hub, before), bool, f"a death at {point}:{numbers[turn]}", 90.0
+            )
+
+    return Scenario(
+        name=f"crash_{point}",
+        row="crash",
+        about=f"a worker dies {point.replace('_', ' ')}, at passage {numbers[0]} and {numbers[1]}",
+        run=run,
+        least_crashes=2,
+        least_hits=2 if point in IN_CALL else 0,
+        core=point in CORE,
+    )
+
+
+async def _crashed(hub: Installation, before: int) -> list[str]:
+    dead = [death for death in hub.deaths[before:] if death.crash]
+    for death in dead:
+        if death.status != -9:
+            raise Guard(f"{death.worker} did not crash but ended with {death.status}: {death.said}")
+    return [death.worker for death in dead]
+
+
+SCENARIOS: tuple[Scenario, ...] = tuple(crash(point) for point in CrashPoint)

@@ -1,0 +1,280 @@
+"""One row of the torture: what is played, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from monitoring.crash_points import CrashPoint
+from streams.demo.verdict import Verdict
+from tests.torture import settings as common
+from tests.torture.evidence import Fault, recovery
+from tests.torture.installation import Guard, Installation, Load
+from tests.torture.settings import Scale
+from tests.torture.standing import Standing
+
+MUST_BE_ZERO = ("missing", "duplicate_effects", "order_violations", "stale")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one scenario. `as_json` has the fields of the published form.
+
+    `faults_injected` counts every fault, `duplicate_calls` the writes that changed nothing, `undecided`
+    the dossiers parked as `outcome_unknown`; `late_effects_found` is a number or `undetectable`;
+    `recovery_s` the slowest recovery that was felt at the portal, None where none was measured.
+    `findings` are empty for a pass; `slow` is a finding about time only.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        *("scenario", "profile", "events", "faults_injected", "missing", "duplicate_effects"),
+        *("order_violations", "stale", "duplicate_calls", "parked", "parked_expected"),
+        *("undecided", "late_effects_found", "recovery_s"),
+    )
+
+    scenario: str
+    profile: str
+    events: int = 0
+    faults_injected: int = 0
+    missing: int = 0
+    duplicate_effects: int = 0
+    order_violations: int = 0
+    stale: int = 0
+    duplicate_calls: int = 0
+    parked: int = 0
+    parked_expected: int = 0
+    undecided: int = 0
+    late_effects_found: int | str = 0
+    recovery_s: float | None = None
+    row: str = ""
+    seconds: float = 0.0
+    findings: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings and not self.slow
+
+    def as_json(self) -> dict[str, Any]:
+        """The published fields, then the verdict and what it rests on."""
+        return {
+            **{name: getattr(self, name) for name in self.FIELDS},
+            "verdict": "pass" if self.passed else "fail",
+            "row": self.row,
+            "seconds": round(self.seconds, 1),
+            "findings": [*self.findings, *self.slow],
+        }
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Result:
+        """A result of an earlier run."""
+        return cls(
+            **{name: held[name] for name in cls.FIELDS},
+            row=held["row"],
+            seconds=held["seconds"],
+            findings=tuple(held["findings"]),
+        )
+
+
+Run = Callable[[Installation], Awaitable[Sequence[Result] | None]]
+Prepare = Callable[[Installation], Awaitable[None]]
+
+
+async def _nothing(installation: Installation) -> None:
+    """Nothing to prepare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One row, played by `play`.
+
+    `run` injects the faults while the load goes on, and returns when it has done so; the harness then
+    waits for rest and judges. A `run` that judges cell by cell returns results of its own instead.
+    `prepare` is called before the workers start. `load` None: `run` or `prepare` write for themselves.
+
+    Guards: at least `least_hits` open attempts struck, in at least `least_faults` faults, the first of
+    them at `least_progress` or later; `least_crashes` of them at crash points. `exempt`: counts that need not be 0 in this row.
+    """
+
+    name: str
+    row: str
+    about: str
+    run: Run
+    prepare: Prepare = _nothing
+    profile: str = "steps"
+    workers: int = 3
+    brokers: int = 1
+    load: Load | None = field(default_factory=Load)
+    latency_ms: float = 60.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    least_faults: int = 1
+    least_crashes: int = 0
+    least_hits: int = 1
+    least_progress: float = common.LEAST_PROGRESS
+    exempt: frozenset[str] = frozenset()
+    rest_seconds: float = 180.0
+    core: bool = False
+    full: bool = True
+    """Whether the full scale changes its load; a scripted row stays as it is."""
+
+    def at(self, scale: Scale) -> Scenario:
+        """The scenario at this scale."""
+        if self.load is None or not self.full or scale is common.SHORT:
+            return self
+        grown = scale.events / common.SHORT.events
+        load = replace(self.load, events=round(self.load.events * grown))
+        return replace(self, load=load, rest_seconds=self.rest_seconds + load.seconds)
+
+
+async def play(
+    scenario: Scenario, standing: Standing, *, keep: Path | None = None
+) -> Sequence[Result]:
+    """Play one scenario on what stands. Never raises: an unforeseen error fails this row only.
+
+    `keep`: a folder for everything that it leaves behind, logs and truth included.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="hub-torture-", ignore_cleanup_errors=True) as made:
+        folder = keep / scenario.name if keep is not None else Path(made)
+        try:
+            results = await _play(scenario, standing, folder)
+        except Guard as guard:
+            results = [_failed(scenario, f"guard: {guard}")]
+        except Exception as error:
+            results = [_failed(scenario, f"unforeseen: {type(error).__name__}: {error}")]
+    seconds = time.monotonic() - began
+    return [replace(result, row=scenario.row, seconds=seconds) for result in results]
+
+
+def _failed(scenario: Scenario, why: str) -> Result:
+    return Result(scenario=scenario.name, profile=scenario.profile, findings=(why,))
+
+
+async def _play(scenario: Scenario, standing: Standing, folder: Path) -> Sequence[Result]:
+    async with Installation(
+        standing,
+        folder,
+        profile=scenario.profile,
+        workers=scenario.workers,
+        brokers=scenario.brokers,
+        load=scenario.load,
+        latency_ms=scenario.latency_ms,
+        settings=scenario.settings,
+    ) as installation:
+        await scenario.prepare(installation)
+        await installation.begin()
+        own = await scenario.run(installation)
+        if own is not None:
+            return own
+        await installation.rest(scenario.rest_seconds)
+        return [await result(scenario, installation)]
+
+
+async def result(
+    scenario: Scenario, installation: Installation, codes: Collection[str] | None = None
+) -> Result:
+    """Judge an installation at rest; of these dossiers only, where codes are given (then without guards)."""
+    verdict = await installation.verdict(codes)
+    counts = await asyncio.to_thread(installation.view.standing)
+    summary = await installation.portal.summary()
+    events = (await asyncio.to_thread(installation.journal.counts))["events"]
+    parked = await asyncio.to_thread(installation.view.parked_by_source_id)
+    plain = Result(
+        scenario=scenario.name,
+        profile=scenario.profile,
+        events=events,
+        faults_injected=len(installation.faults),
+        missing=verdict.missing,
+        duplicate_effects=verdict.duplicate_effects,
+        order_violations=verdict.order_violations,
+        stale=verdict.stale,
+        duplicate_calls=summary["duplicate_calls"],
+        parked=verdict.parked,
+        parked_expected=verdict.parked_expected,
+        undecided=sum("outcome_unknown" in reasons for reasons in parked.values()),
+        late_effects_found=installation.late_effects_found,
+        findings=tuple(wrong(verdict, scenario.exempt)),
+    )
+    if codes is not None:
+        return plain
+    findings = [*plain.findings, *installation.findings, *unguarded(scenario, installation.faults)]
+    if counts.dead_letters != installation.dead_letters_owed:
+        findings.append(
+            f"{counts.dead_letters} dead letters, {installation.dead_letters_owed} expected"
+        )
+    for death in installation.deaths:
+        # Status 70: it ended itself, so that it may be started again. A crash point kills.
+        if not death.crash and death.status != 70:
+            findings.append(f"{death.worker} ended with {death.status}: {death.said}")
+    slowest, slow = await _recovered(installation)
+    return replace(plain, findings=tuple(findings), recovery_s=slowest, slow=tuple(slow))
+
+
+def wrong(verdict: Verdict, exempt: Collection[str] = ()) -> list[str]:
+    """What a verdict finds, one line a count, the first cases behind it."""
+    found = []
+    counted = (
+        *MUST_BE_ZERO,
+        *("unexpected", "parked_not_expected", "expected_not_parked"),
+    )
+    for name in counted:
+        number = getattr(verdict, name)
+        if number and name not in exempt:
+            found.append(f"{name}: {number}")
+    if found:
+        found += verdict.findings[:12]
+    return found
+
+
+def unguarded(scenario: Scenario, faults: Sequence[Fault]) -> list[str]:
+    """Why what was injected proves too little; empty when it is enough."""
+    found = []
+    if len(faults) < scenario.least_faults:
+        found.append(f"guard: {len(faults)} faults, at least {scenario.least_faults} are needed")
+    crashes = sum(fault.kind.partition(":")[0] in set(CrashPoint) for fault in faults)
+    if crashes < scenario.least_crashes:
+        found.append(
+            f"guard: {crashes} crash points were reached, {scenario.least_crashes} are needed"
+        )
+    hits = sum(fault.hit for fault in faults)
+    if hits < scenario.least_hits:
+        found.append(
+            f"guard: {hits} open attempts were struck, at least {scenario.least_hits} are needed"
+        )
+    if faults and scenario.least_progress and faults[0].progress < scenario.least_progress:
+        found.append(
+            f"guard: the first fault came at {faults[0].progress:.0%} progress, "
+            f"{scenario.least_progress:.0%} are needed"
+        )
+    return found
+
+
+async def _recovered(installation: Installation) -> tuple[float | None, list[str]]:
+    measured = [fault for fault in installation.faults if fault.measured and fault.worker]
+    if not measured:
+        return None, []
+    calls = await installation.portal.calls()
+    held: list[float] = []
+    slow: list[str] = []
+    for fault in measured:
+        felt = recovery(
+            fault, calls, installation.struck if installation.profile != "steps" else ()
+        )
+        for name, took, most in (
+            ("its dossiers", felt.plain, common.RECOVERY_SECONDS),
+            ("dossiers with an open attempt", felt.opened, common.RECOVERY_OPEN_SECONDS),
+        ):
+            if took is None:
+                continue
+            held.append(took)
+            if took > most:
+                slow.append(
+                    f"{fault.kind} of {fault.worker}: {name} moved after {took:.1f} s, "
+                    f"not within {most:.1f} s"
+                )
+    return (round(max(held), 1) if held else None), slow

@@ -1,0 +1,318 @@
+"""The torture itself can fail: what is wrong, and what proves too little, becomes a finding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from datetime import date
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.demo.verdict import Expectation, judge
+from tests.torture import __main__ as command
+from tests.torture import scenario as scenarios_module
+from tests.torture.catalogue import chosen, scenarios
+from tests.torture.evidence import Fault, recovery
+from tests.torture.installation import Guard, Installation, Load, only
+from tests.torture.report import report
+from tests.torture.scenario import Result, Scenario, play, unguarded, wrong
+from tests.torture.settings import CORE, FULL, LEAST_PROGRESS, SHORT
+from tests.torture.standing import Standing
+from tests.unit.demo.day_by_hand import (
+    CODES,
+    PLAIN,
+    STUCK,
+    Truth,
+    expectation,
+    good_parked,
+    good_truth,
+)
+
+CODE = CODES[PLAIN]
+PUBLISHED = (
+    *("scenario", "profile", "events", "faults_injected", "missing", "duplicate_effects"),
+    *("order_violations", "stale", "duplicate_calls", "parked", "parked_expected"),
+    *("undecided", "late_effects_found", "recovery_s"),
+)
+
+
+async def nothing(hub: Installation) -> None:
+    pass
+
+
+ROW = Scenario(name="row", row="kill", about="made by hand", run=nothing)
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> Expectation:
+    return expectation(tmp_path)
+
+
+# --- the oracle: what a mutant of the hub would leave at the portal
+
+
+def a_step_lost(truth: Truth) -> None:
+    del truth[CODE]["steps"][1]
+
+
+def a_step_twice(truth: Truth) -> None:
+    truth[CODE]["steps"].append(truth[CODE]["steps"][-1])
+
+
+def steps_swapped(truth: Truth) -> None:
+    steps = truth[CODE]["steps"]
+    steps[0], steps[1] = steps[1], steps[0]
+
+
+def created_twice(truth: Truth) -> None:
+    created = next(v for v in truth[CODE]["versions"] if v["kind"] == "creation")
+    truth[CODE]["versions"].insert(1, created)
+
+
+def an_old_state_left(truth: Truth) -> None:
+    truth[CODE]["status"] = "4"
+
+
+def a_dossier_lost(truth: Truth) -> None:
+    del truth[CODE]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "count"),
+    [
+        (a_step_lost, "missing"),
+        (a_step_twice, "duplicate_effects"),
+        (steps_swapped, "order_violations"),
+        (created_twice, "duplicate_effects"),
+        (an_old_state_left, "stale"),
+        (a_dossier_lost, "missing"),
+    ],
+)
+def test_what_a_faulty_hub_leaves_behind_is_found(
+    expected: Expectation, spoil: Callable[[Truth], None], count: str
+) -> None:
+    truth = good_truth()
+    spoil(truth)
+    found = wrong(judge(expected, truth, good_parked()))
+    assert any(line.startswith(f"{count}: ") for line in found), found
+    assert any(CODE in line for line in found)
+
+
+def test_a_portal_that_holds_what_it_should_gives_no_finding(expected: Expectation) -> None:
+    assert wrong(judge(expected, good_truth(), good_parked())) == []
+
+
+def test_a_dossier_parked_without_cause_is_found(expected: Expectation) -> None:
+    parked = {**good_parked(), PLAIN: frozenset({"outcome_unknown"})}
+    assert "parked_not_expected: 1" in wrong(judge(expected, good_truth(), parked))
+
+
+def test_an_exempt_count_is_no_finding(expected: Expectation) -> None:
+    truth = good_truth()
+    a_step_twice(truth)
+    assert wrong(judge(expected, truth, good_parked()), {"duplicate_effects"}) == []
+
+
+def test_a_cell_is_judged_by_its_own_dossiers_only(expected: Expectation) -> None:
+    truth = good_truth()
+    a_step_lost(truth)
+    for dossiers, clean in (({PLAIN, STUCK}, False), ({STUCK}, True)):
+        codes = {CODES[dossier] for dossier in dossiers}
+        held = {code: one for code, one in truth.items() if code in codes}
+        parked = {d: reasons for d, reasons in good_parked().items() if d in dossiers}
+        assert judge(only(expected, dossiers), held, parked).clean is clean
+
+
+# --- the guards
+
+
+def fault(**changes: Any) -> Fault:
+    plain: dict[str, Any] = {
+        "kind": "SIGKILL",
+        "at": 100.0,
+        "progress": 0.5,
+        "worker": "w1",
+        "partitions": frozenset({0, 1}),
+        "hit": 3,
+    }
+    return Fault(**(plain | changes))
+
+
+def test_enough_faults_that_hit_late_enough_pass_the_guards() -> None:
+    assert unguarded(ROW, [fault(progress=LEAST_PROGRESS)]) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "faults", "says"),
+    [
+        (replace(ROW, least_hits=0), [], "0 faults, at least 1"),
+        (replace(ROW, least_faults=2), [fault()], "1 faults, at least 2"),
+        (ROW, [fault(hit=0)], "0 open attempts were struck"),
+        (replace(ROW, least_hits=7), [fault(), fault()], "6 open attempts were struck"),
+        (ROW, [fault(progress=0.19), fault()], "came at 19% progress"),
+        (replace(ROW, least_crashes=1), [fault()], "0 crash points were reached"),
+    ],
+)
+def test_too_little_is_a_finding(row: Scenario, faults: Sequence[Fault], says: str) -> None:
+    found = unguarded(row, faults)
+    assert [says in line for line in found] == [True], found
+
+
+def test_a_fault_at_a_crash_point_counts_as_one() -> None:
+    row = replace(ROW, least_crashes=1)
+    assert unguarded(row, [fault(kind="after_write:40=stop")]) == []
+
+
+# --- the recovery, by the portal's calls
+
+
+def call(at: float, code: str, operation: str = "update", verdict: str | None = "done") -> Any:
+    return {"at": at, "codes": [code], "operation": operation, "verdict": verdict}
+
+
+def test_the_recovery_is_that_of_the_slowest_partition_with_work() -> None:
+    struck = fault(busy={0: frozenset({"A", "B"}), 1: frozenset({"C"}), 2: frozenset({"D"})})
+    calls = [call(99.0, "C"), call(103.0, "A"), call(104.5, "C"), call(109.0, "B")]
+    assert recovery(struck, calls).plain == 4.5
+
+
+def test_a_dossier_with_an_open_attempt_is_measured_by_itself() -> None:
+    struck = fault(busy={0: frozenset({"A", "B"})}, open_codes=frozenset({"A"}))
+    calls = [call(103.0, "B"), call(104.0, "A", "look_up"), call(105.0, "A")]
+    felt = recovery(struck, calls)
+    assert (felt.plain, felt.opened) == (3.0, 4.0)
+
+
+def test_what_is_parked_is_waited_for_by_nobody() -> None:
+    struck = fault(open_codes=frozenset({"A"}))
+    calls = [call(190.0, "A")]
+    assert recovery(struck, calls, {"A"}).opened is None
+    assert recovery(struck, calls).opened == 90.0
+
+
+def test_where_nothing_waited_nothing_is_measured() -> None:
+    felt = recovery(fault(), [call(101.0, "A")])
+    assert (felt.plain, felt.opened) == (None, None)
+
+
+# --- results and rows
+
+
+def test_a_result_has_the_published_fields_in_their_order() -> None:
+    told = Result(scenario="row", profile="steps").as_json()
+    assert tuple(told)[: len(PUBLISHED)] == PUBLISHED
+    assert told["verdict"] == "pass"
+
+
+def test_a_slow_recovery_fails_a_row_too() -> None:
+    told = Result(scenario="row", profile="steps", slow=("too slow",))
+    assert not told.passed
+    assert told.as_json()["findings"] == ["too slow"]
+
+
+def test_a_result_comes_back_from_what_was_kept_of_it() -> None:
+    told = Result(scenario="row", profile="steps", stale=2, recovery_s=1.5, findings=("stale: 2",))
+    assert Result.from_json(json.loads(json.dumps(told.as_json()))) == told
+
+
+async def test_an_error_that_nobody_foresaw_fails_its_row_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(*_: object) -> Sequence[Result]:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(scenarios_module, "_play", broken)
+    (found,) = await play(ROW, Standing())
+    assert not found.passed
+    assert "ZeroDivisionError" in found.findings[0]
+
+
+async def test_a_guard_in_a_scenario_fails_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def idle(*_: object) -> Sequence[Result]:
+        raise Guard("nothing happened")
+
+    monkeypatch.setattr(scenarios_module, "_play", idle)
+    (found,) = await play(ROW, Standing())
+    assert found.findings == ("guard: nothing happened",)
+
+
+# --- the catalogue and the command
+
+
+def test_names_are_unique_and_rows_known() -> None:
+    every = scenarios()
+    assert len({s.name for s in every}) == len(every)
+    assert {s.row for s in every} >= {"kill", "crash"}
+
+
+def test_the_kill_and_crash_rows_have_their_guards() -> None:
+    for one in chosen(rows=["kill", "crash"]):
+        assert one.least_faults >= 1, one.name
+        assert one.least_progress >= LEAST_PROGRESS, one.name
+        assert one.exempt == frozenset(), one.name
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="kill_each_in_turn"):
+        chosen(only=["kill_everybody"])
+    said = StringIO()
+    with redirect_stderr(said):
+        assert command.main(["--only", "kill_everybody"]) == 2
+    assert "kill_everybody" in said.getvalue()
+
+
+def test_the_scale_changes_how_much_is_written() -> None:
+    row = replace(ROW, load=Load(events=3000))
+    events = []
+    for scale in (SHORT, CORE, FULL):
+        load = row.at(scale).load
+        assert load is not None
+        events.append(load.events)
+    assert events == [3000, CORE.events, 100_000]
+    assert replace(row, full=False).at(FULL).load == row.load
+
+
+def test_a_resumed_run_plays_only_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    played: list[str] = []
+
+    async def short(scenario: Scenario, *_: object, **__: object) -> Sequence[Result]:
+        played.append(scenario.name)
+        findings = ("stale: 1",) if scenario.name == "join" else ()
+        return [Result(scenario=scenario.name, profile="steps", findings=findings, row="kill")]
+
+    monkeypatch.setattr(command, "play", short)
+    file = tmp_path / "kept"
+    names = ["kill_each_in_turn", "join"]
+    told = []
+    for only_ in (names[:1], names):
+        out = StringIO()
+        with redirect_stdout(out), redirect_stderr(StringIO()):
+            status = command.main(["--json", "--resume", str(file), "--only", *only_])
+        told.append(
+            (status, [json.loads(line)["scenario"] for line in out.getvalue().splitlines()])
+        )
+    assert played == names
+    assert told == [(0, names[:1]), (1, names)]
+
+
+def test_the_report_names_every_row_and_every_failure() -> None:
+    text = report(
+        [
+            Result(scenario="good", profile="steps", events=3000, recovery_s=4.2),
+            Result(scenario="bad", profile="state", stale=1, findings=("stale: 1", "code: old")),
+        ],
+        "2 processors",
+        date(2026, 11, 23),
+    )
+    assert "2026-11-23, 2 processors: 2 rows, 1 failed." in text
+    assert "| `good` | steps | 3000 | 0 |" in text
+    assert "| 4.2 | pass |" in text
+    assert "**FAIL**" in text
+    assert "- stale: 1\n- code: old" in text
