@@ -9,7 +9,7 @@ STAMP := $(VENV)/.made
 BIN := $(VENV)/bin
 PYTHON ?=
 
-.PHONY: help demo test test-integration check bench lock clean
+.PHONY: help demo test test-integration check torture torture-full bench bench-peak up down logs lock clean
 
 help: ## Danh sách lệnh này / this list
 	@printf 'ThôngSuốt — các lệnh / the commands:\n\n'
@@ -22,7 +22,7 @@ demo: $(STAMP) ## Một ngày hồ sơ của tỉnh, chạy thử trọn vẹn /
 test: $(STAMP) ## Mọi phép thử chỉ cần Python / every test that needs only Python (ARGS="-k codec")
 	@$(BIN)/pytest -q $(ARGS)
 
-test-integration: $(STAMP) ## Phép thử với PostgreSQL, MariaDB thật / tests against real databases
+test-integration: $(STAMP) ## Thử với Kafka, PostgreSQL, MariaDB, registry thật / against real servers
 	@$(BIN)/pytest -q -m integration $(ARGS)
 
 check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import / format, lint, types, import rule
@@ -31,8 +31,27 @@ check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import / format, lint, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+torture: $(STAMP) ## Giết, làm đóng băng, đánh lừa trục, rồi so với dữ liệu của Cổng / kill, freeze, deceive the hub, judge by the far side (ARGS="--row kill --json")
+	@$(BIN)/python -m tests.torture $(ARGS)
+
+torture-full: $(STAMP) ## Như trên với 100.000 sự kiện, dừng rồi chạy tiếp được / the same with 100,000 events, resumable
+	@mkdir -p var
+	@$(BIN)/python -m tests.torture --full --resume var/torture-full.jsonl $(ARGS)
+
 bench: $(STAMP) ## Đo tốc độ, kết quả JSON / measure, in JSON
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-peak: $(STAMP) ## Nhịp cao nhất mà tồn đọng không tăng / the highest rate that leaves no backlog (ARGS="--seconds 60")
+	@$(BIN)/python -m tests.bench.peak $(ARGS)
+
+up: ## Chạy cả bộ bằng docker compose / the whole set with docker compose (ARGS="--scale worker=3")
+	docker compose up --detach --build $(ARGS)
+
+down: ## Dừng cả bộ, giữ dữ liệu / stop the set, keep its data
+	docker compose down $(ARGS)
+
+logs: ## Xem nhật ký các tiến trình của trục / follow the workers' logs
+	docker compose logs --follow --tail 100 worker $(ARGS)
 
 lock: ## Khóa lại phiên bản thư viện / write requirements.lock anew (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock cần uv / needs uv: https://docs.astral.sh/uv/'; exit 1; }
