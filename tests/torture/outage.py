@@ -192,12 +192,14 @@ async def poison_storm(hub: Installation) -> Sequence[Result]:
     opened = sum(len(said(worker.log, "circuit_opened")) for worker in hub.workers.values())
     if opened:
         findings.append(f"the circuit opened {opened} times: refusals are no trouble of the portal")
+    stormy = await _flow(hub, storm.poisoned)
+    hub.say(f"the others: {stormy}; without poison: {storm.plain}")
     return [
         replace(
             found,
             faults_injected=len(struck),
             findings=tuple(findings),
-            slow=tuple(slower(storm.plain, await _flow(hub, storm.poisoned))),
+            slow=tuple(slower(storm.plain, stormy)),
         )
     ]
 
