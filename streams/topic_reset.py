@@ -1,8 +1,8 @@
 """`thongsuot topics reset`: after Kafka was emptied, or its topics were made anew.
 
 The ledger then stands where the log is not any more, and every flow halts with `position_hole`. This sets
-the positions to the beginning of the new log and makes the capture read its sources again; what the ledger
-holds already is known by its event ids and is not sent twice. `thongsuot topics release` is for the case
+the positions anew and makes the capture read its sources again, from where everything comes once more in its
+order; what the ledger holds already is known by its event ids and is not sent twice. `thongsuot topics release` is for the case
 in which the ledger was lost as well.
 """
 

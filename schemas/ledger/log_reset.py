@@ -2,6 +2,9 @@
 
 What was read and not yet enlisted is gone with the log, so the capture forgets what it has seen and reads
 its source again. Everything that is enlisted already is known by its event id, and is not owed twice.
+
+What a capture wrote into the new log before this was done comes before what was lost with the old one: it
+is passed over, because the source, read again, tells all of it in its order.
 """
 
 from __future__ import annotations
@@ -116,10 +119,10 @@ _AT_PLACE = update(positions).where(
 def reset(
     connection: Connection, opened: Identity, log: Log, read_again: Collection[str]
 ) -> list[LostPlace]:
-    """Set the lost positions to the beginning of the new log, and make every process start again.
+    """Set the lost positions anew, and make every process start again.
 
-    `read_again`: topics whose loss makes the capture read its sources anew. Raises `PartitionGone` and
-    `RestorePending`.
+    `read_again`: topics whose loss makes the capture read its sources anew; their positions go to the end
+    of the new log, those of others to its beginning. Raises `PartitionGone` and `RestorePending`.
     """
     row = connection.execute(locked(connection, select(ledger_identity), shared=False)).one()
     require_generation(connection, opened)
@@ -141,7 +144,7 @@ def reset(
                 "b_flow": place.flow,
                 "b_topic": place.topic,
                 "b_partition": place.partition,
-                "b_next": place.now.start,
+                "b_next": place.now.end if place.topic in read_again else place.now.start,
                 "b_id": place.now.topic_id,
                 "b_base": place.log_base,
             }

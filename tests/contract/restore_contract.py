@@ -370,15 +370,16 @@ class RestoreContract:
 
         again = await self._reopened(ledger)
         (position,) = await again.take_over(FLOW, TOPIC, "topic-2", [0], "worker-b")
-        assert (position.next_offset, position.topic_id) == (0, "topic-2")
+        assert (position.next_offset, position.topic_id) == (1, "topic-2")
         assert position.log_base > 2
-        desk = Desk(ledger=again, fences={0: position.fence}, offsets={0: 0})
-        # The source is read again: e1 and e2 come once more, and what had not arrived before.
+        desk = Desk(ledger=again, fences={0: position.fence}, offsets={0: 1})
+        # What lies in the new log already came before its time. The source is read again: e1 and e2 come
+        # once more, and what had not arrived before.
         await desk.put(make_event("e3", version=3), make_event("e1"), make_event("e2", version=2))
         work = await only(desk)
         assert [row.event_id for row in work.rows] == ["e1", "e1", "e2", "e2", "e3", "e3"]
         assert [row.log_pos for row in work.rows[:4]] == [0, 0, 1, 1]
-        assert work.rows[-1].log_pos == position.log_base
+        assert work.rows[-1].log_pos == position.log_base + 1
         assert all(not work.attempts for work in await desk.runnable()), (
             "the ledger was never in doubt"
         )
@@ -404,6 +405,17 @@ class RestoreContract:
         assert [(place.partition, place.now.start) for place in lost] == [(1, 2), (2, 4)]
         with pytest.raises(PartitionGone):
             await ledger.lost_places({(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)})
+
+    async def test_a_topic_that_no_source_tells_again_is_read_from_its_beginning(
+        self, ledger: SqlLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"), make_event("e2", version=2))
+        new = {(TOPIC, 0): LogPart(start=0, end=1, topic_id=None)}
+        await ledger.reset_log(new, set())
+        ledger = await self._reopened(ledger)
+        (position,) = await ledger.take_over(FLOW, TOPIC, None, [0], "worker-b")
+        assert position.next_offset == 0
 
     async def test_the_capture_forgets_what_it_saw_but_not_what_is_gone(
         self, ledger: SqlLedger

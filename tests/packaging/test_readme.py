@@ -75,7 +75,7 @@ def make_targets() -> set[str]:
 def thongsuot_calls(page: str) -> Iterator[list[str]]:
     """The arguments of every `thongsuot …` on the page."""
     for text in (*fences(page), *spans(page)):
-        for found in re.finditer(r"(?:^|[\s/])thongsuot((?: [^\s`|]+)*)", text):
+        for found in re.finditer(r"(?:^|[\s/])thongsuot((?: [^\s`|\"']+)*)(?![^\s`|]*[\"'])", text):
             yield shlex.split(found[1])
 
 
