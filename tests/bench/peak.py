@@ -95,14 +95,17 @@ async def measure(standing: Standing, rate: float, seconds: float, folder: Path)
         await asyncio.sleep(WARM_UP_SECONDS)
         began, processes = time.monotonic(), _processes(hub)
         used = {name: _cpu(found) for name, found in processes.items()}
+        reached = dict(used)
         samples: list[tuple[float, int, int]] = []
         while hub.writing and time.monotonic() - began < seconds:
             written = await asyncio.to_thread(_actions, hub.journal_path)
             held = (await hub.portal.summary())["steps"]
             samples.append((time.monotonic() - began, written, held))
+            # Looked at each time: one that has ended, as the writer does, tells nothing afterwards.
+            reached = {name: max(reached[name], _cpu(found)) for name, found in processes.items()}
             await asyncio.sleep(_SAMPLE_SECONDS)
         lasted = time.monotonic() - began
-        cpu = {name: (_cpu(found) - used[name]) / lasted for name, found in processes.items()}
+        cpu = {name: (reached[name] - used[name]) / lasted for name in processes}
         resident = {name: _resident(found) for name, found in processes.items()}
         while hub.writing:
             await asyncio.sleep(0.2)
