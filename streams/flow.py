@@ -8,9 +8,9 @@ Faust acknowledges what it should not (an exception, a cancelled body), so here
 
     halted       a person must look (hole, unknown schema, unknown key): the app is stopped, the flow is
                  paged and stays down; the process and its other parts go on
-    ledger lost  the ledger did not answer for 20 s, or names another owner of what Kafka says is ours, or
-                 Faust left records out: the app is stopped, and a fresh one starts at the ledger's positions
-                 as soon as it answers
+    lost         the ledger did not answer for 20 s, or names another owner of what Kafka says is ours, or
+                 Faust left records out or lying: the app is stopped, and a fresh one starts at the ledger's
+                 positions as soon as it answers
     broken       the broker did not confirm for 20 s, or Faust crashed or stands still: the process ends,
                  and whoever supervises it starts it again
 """
@@ -41,10 +41,11 @@ from schemas.ledger.model import (
     StaleOwner,
 )
 from streams.kafka_clients import faust_settings
-from streams.log_ends import LogAway, LogEnds
+from streams.log_ends import LogAway, LogEnds, Place
 from streams.patience import Lost, Patience
 from streams.positions import Batch, FlowPositions, Received, RecordsSkipped
 from streams.settings import KafkaSettings
+from streams.standstill import Standstill
 
 _PAUSE_SECONDS = 0.5
 _WATCH_SECONDS = 0.2
@@ -54,7 +55,7 @@ _LOOK_SECONDS = 2.0
 _SUSPENDED_SECONDS = 1.5
 _TWICE = 2
 _STOP_SECONDS = 8.0  # with the broker away Faust does not come back from its stop
-_STALL_SECONDS = 90.0  # records are there and none is taken: Faust's silent zombie
+_HANG_SECONDS = 90.0  # a batch does not come to its end, or fresh starts do not help
 
 
 class Halt(Exception):
@@ -146,6 +147,7 @@ class Flow:
         self._strangers = 0  # looks in a row that found another owner in the ledger
         self._waits_for = "ledger"
         self._holes: Counter[str] = Counter()
+        self._standstill = Standstill()
 
     @property
     def halted(self) -> bool:
@@ -188,6 +190,7 @@ class Flow:
         self._ending = False
         app = self._build()
         self._progress = time.monotonic()
+        self._standstill.restarted()
         self._strangers = 0
         try:
             await self._log.start(self._patience.seconds)
@@ -246,29 +249,41 @@ class Flow:
         return self._stop.is_set() or self._halted.is_set() or self._lost.is_set()
 
     async def _look_at_lag(self, app: Any) -> None:
-        own = {
-            (reading.positions.topic, partition): offset
-            for reading in self._readings
-            for partition, offset in reading.positions.next_offsets().items()
-        }
-        assigned = {(tp.topic, tp.partition) for tp in app.consumer.assignment()}
+        places = {(tp.topic, tp.partition) for tp in app.consumer.assignment()}
+        next_offsets: dict[Place, int | None] = dict.fromkeys(places)
+        for reading in self._readings:
+            for partition, offset in reading.positions.next_offsets().items():
+                if (reading.positions.topic, partition) in places:
+                    next_offsets[reading.positions.topic, partition] = offset
+        owned = {place: offset for place, offset in next_offsets.items() if offset is not None}
         try:
-            ends = await self._log.ends(own.keys() & assigned, _LOOK_SECONDS)
+            ends = await self._log.ends(owned.keys(), _LOOK_SECONDS)
         except LogAway:  # Faust itself decides when that is a crash
             self._health.progress(self.name, waits_for="broker")
             return
         waiting = 0
         for (topic, partition), end in ends.items():
-            lag = end - own[topic, partition]
+            lag = end - owned[topic, partition]
             waiting += max(lag, 0)
             self._events.metrics.set_lag(topic, partition, lag)
         self._health.progress(self.name, done=self._done, lag=waiting)
+        now = time.monotonic()
         if not waiting:
-            self._progress = time.monotonic()
-        elif time.monotonic() - self._progress > _STALL_SECONDS:
+            self._progress = now
+        elif now - self._progress > _HANG_SECONDS:
             raise FlowBroken(
-                f"flow {self.name}: records wait and none was taken for {_STALL_SECONDS:.0f} s"
+                f"flow {self.name}: records wait and none was done for {_HANG_SECONDS:.0f} s"
             )
+        if app.rebalancing or self._taking_over.locked():
+            self._standstill.restarted()
+        elif self._standstill.found(
+            now,
+            next_offsets=next_offsets,
+            ends=ends,
+            done=self._done,
+            busy=bool(self._in_hand),
+        ):
+            self._begin_anew("records")
 
     async def _look_at_owners(self, app: Any) -> None:
         """Begin anew when the ledger names another owner of what Kafka says is ours, twice in a row.
@@ -286,8 +301,7 @@ class Flow:
         self._strangers = 0 if len(held) == len(claims) else self._strangers + 1
         if self._strangers >= _TWICE:
             self._strangers = 0
-            self._waits_for = "ownership"
-            self._lost.set()
+            self._begin_anew("ownership")
 
     async def _end(self, app: Any) -> None:
         """Stop the app within a bound. Faust swallows a cancellation, hence `wait` and not `wait_for`."""
@@ -340,8 +354,7 @@ class Flow:
             self._give_up()
             self._halt(Halt("position_hole", str(hole)))
         except Lost:
-            self._waits_for = "ledger"
-            self._lost.set()
+            self._begin_anew("ledger")
         except Exception as error:
             self._give_up()
             if sender.consumer_generation_id != generation or isinstance(error, IllegalStateError):
@@ -420,8 +433,7 @@ class Flow:
         except PositionHole as hole:
             self._halt(Halt("position_hole", str(hole)))
         except Lost:
-            self._waits_for = "ledger"
-            self._lost.set()
+            self._begin_anew("ledger")
         except StaleOwner:
             # Kafka will tell us, too; until then nothing here is ours. See `_look_at_owners`.
             reading.positions.give_up()
@@ -454,7 +466,13 @@ class Flow:
             await reading.body(batch)
             reading.positions.advanced(batch)
             self._done += len(batch.records)
+            self._standstill.moved()
             self._progress = time.monotonic()
+
+    def _begin_anew(self, waits_for: str) -> None:
+        """Let `run` stop the app and start a fresh one at the ledger's positions."""
+        self._waits_for = waits_for
+        self._lost.set()
 
     def _skipped(self, hole: RecordsSkipped) -> None:
         """Read again from the ledger's position; the same hole after two fresh starts is the log's own."""
@@ -462,8 +480,7 @@ class Flow:
         if self._holes[str(hole)] > _TWICE:
             self._halt(Halt("position_hole", str(hole)))
             return
-        self._waits_for = "position"
-        self._lost.set()
+        self._begin_anew("position")
 
     def _halt(self, halt: Halt) -> None:
         if not self._halted.is_set():

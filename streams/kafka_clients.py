@@ -12,7 +12,7 @@ from streams.settings import KafkaSettings, SecurityProtocol
 
 # What a backlog may take of memory: records of a flow that wait, and bytes fetched ahead of a partition.
 # Faust's consumer sleeps a second when its buffer is full: by then a flow has seconds of work in hand.
-_BUFFER_RECORDS = 8192
+_BUFFER_RECORDS = 2048
 _FETCH_RECORDS = 1000
 _FETCH_PARTITION_BYTES = 256 * 1024  # one larger record still comes
 _COMMIT_SECONDS = 2.0
