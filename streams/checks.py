@@ -13,7 +13,12 @@ from connectors.national_portal.sink import NationalPortal
 from connectors.one_stop.source import OneStopSource
 from schemas.codec import Codec
 from schemas.ledger.migrate import require_current
-from schemas.ledger.model import LedgerMismatch, LedgerReplaced, LedgerUnavailable
+from schemas.ledger.model import (
+    LedgerMismatch,
+    LedgerRefuses,
+    LedgerReplaced,
+    LedgerUnavailable,
+)
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
 from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError, unwrapped
@@ -149,6 +154,7 @@ async def _told(
         DeliveryError,
         DialectError,
         LedgerMismatch,
+        LedgerRefuses,
         LedgerUnavailable,
         OSError,
         RegistryError,
@@ -171,6 +177,7 @@ _ERRORS_VI: tuple[tuple[type[Exception], str], ...] = (
     (LedgerReplaced, "sổ cái vừa được phục hồi khi lệnh đang chạy: chạy lại lệnh"),
     (TopicsUnfit, "chủ đề thiếu hoặc chưa đúng: chạy thongsuot topics check"),
     (LedgerMismatch, "bảng của sổ cái chưa đúng phiên bản: chạy thongsuot db upgrade"),
+    (LedgerRefuses, "sổ cái không nhận dữ liệu này: xem lý do bằng tiếng Anh kèm theo"),
     (LedgerUnavailable, "không kết nối được sổ cái: kiểm tra THONGSUOT_LEDGER_URL"),
     (BrokerUnreachable, "không kết nối được Kafka: kiểm tra THONGSUOT_KAFKA__BOOTSTRAP_SERVERS"),
     (

@@ -193,12 +193,15 @@ class Installation:
         self.database = f"torture_{number}"
         plain = await asyncio.to_thread(postgres.create_database, self.database)
         self.ledger_url = plain.replace("postgresql://", "postgresql+psycopg://", 1)
-        await asyncio.gather(
+        begun = await asyncio.gather(
             asyncio.to_thread(renew_topics, kafka, common.PARTITIONS),
             asyncio.to_thread(upgrade, self.ledger_url),
             self._start_portal(),
             self._start_one_stop(),
+            return_exceptions=True,  # a simulator that came up must be known before it is ended
         )
+        for failure in filter(None, begun):
+            raise failure
         if self.load is not None:
             await self.portal.bear(self.journal)
         self.settings |= {
