@@ -3,7 +3,7 @@
 Faust acknowledges what it should not (an exception, a cancelled body), so here
 
 - bodies get raw records and never raise into Faust: what they cannot do ends in one of three ways below;
-- the ledger's position counts, and is written back to Kafka before the flow starts reading;
+- the ledger's position counts: after every rebalance Faust is led there, and not to what Kafka has committed;
 - records below the position are left out, a record beyond it is a hole.
 
     halted       a person must look (hole, unknown schema, unknown key): the app is stopped, the flow is
@@ -221,6 +221,8 @@ class Flow:
             )
         app.on_rebalance_complete.connect(self._take_over)
         app.finalize()
+        consumer: Any = app.consumer
+        consumer.seek_to_committed = self._seek_to_positions
         self._app = app
         return app
 
@@ -330,10 +332,7 @@ class Flow:
     # --- assignment
 
     async def _take_over(self, sender: Any, /, *_: Any, **__: Any) -> None:
-        """Own what Kafka assigned and go to the ledger's positions, before the flow reads.
-
-        A seek at any earlier moment is overridden by Faust with Kafka's committed offsets.
-        """
+        """Own what Kafka assigned, before the flow goes to the ledger's positions and reads."""
         async with self._taking_over:  # Kafka may assign anew before the last time is over
             if sender is self._app and not self._ends():
                 await self._take_over_now(sender)
@@ -346,10 +345,6 @@ class Flow:
             for reading in self._readings:
                 offsets |= await self._own(assigned, reading.positions)
             await self._check_log(offsets)
-            if offsets:
-                await sender.consumer._commit(offsets)
-                # Faust seeks to what is committed next, but leaves a partition alone where that is 0.
-                await sender.consumer.seek_wait(offsets)
         except PositionHole as hole:
             self._give_up()
             self._halt(Halt("position_hole", str(hole)))
@@ -367,6 +362,25 @@ class Flow:
                 return
             self._events.flow_started(flow=self.name)
             self._assigned()
+
+    async def _seek_to_positions(self) -> Mapping[Any, int]:
+        """In the place of Faust's own, which goes to what is committed.
+
+        Committing the positions instead would be answered behind a JoinGroup, where one is under way, and
+        be refused then; whereupon aiokafka joins once more, and so for ever.
+        """
+        consumer = self._app.consumer
+        offsets: dict[Any, int] = {}
+        for reading in self._readings:
+            topic, owned = reading.positions.topic, reading.positions.next_offsets()
+            offsets |= {
+                tp: owned[tp.partition]
+                for tp in consumer.assignment()
+                if tp.topic == topic and tp.partition in owned
+            }
+        if offsets:
+            await consumer.seek_wait(offsets)
+        return offsets
 
     def _give_up(self) -> None:
         for reading in self._readings:
@@ -434,10 +448,6 @@ class Flow:
             self._halt(Halt("position_hole", str(hole)))
         except Lost:
             self._begin_anew("ledger")
-        except StaleOwner:
-            # Kafka will tell us, too; until then nothing here is ours. See `_look_at_owners`.
-            reading.positions.give_up()
-            return
         except FlowBroken as broken:
             self._broken = broken
         except LedgerReplaced as replaced:
@@ -463,7 +473,12 @@ class Flow:
             )
         batch = reading.positions.follow(records)
         if batch is not None:
-            await reading.body(batch)
+            try:
+                await reading.body(batch)
+            except StaleOwner:
+                # Kafka will tell us, too; until then nothing here is ours. See `_look_at_owners`.
+                reading.positions.refused(batch)
+                return
             reading.positions.advanced(batch)
             self._done += len(batch.records)
             self._standstill.moved()
