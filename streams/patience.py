@@ -37,7 +37,10 @@ class Patience:
         end = time.monotonic() + self.seconds
         while True:
             try:
-                return await action()
+                async with asyncio.timeout(max(end - time.monotonic(), _PAUSE_SECONDS)):
+                    return await action()
+            except TimeoutError as error:
+                raise Lost("no answer") from error
             except (LedgerUnavailable, RegistryUnavailable) as error:
                 if time.monotonic() + _PAUSE_SECONDS > end:
                     raise Lost(type(error).__name__) from error

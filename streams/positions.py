@@ -99,6 +99,11 @@ class FlowPositions:
         """
         self._owned = False
 
+    def refused(self, batch: Batch) -> None:
+        """The ledger knows another owner of the batch's partitions; of an old batch that says nothing."""
+        if all(self._fences.get(partition) == fence for partition, fence in batch.fences.items()):
+            self.give_up()
+
     def fences(self) -> tuple[Fence, ...]:
         """The claims of this process, for the engine."""
         return tuple(self._fences.values())

@@ -19,6 +19,9 @@ from schemas.ledger.model import LedgerUnavailable
 
 T = TypeVar("T")
 
+ANSWER_SECONDS = 15.0
+"""How long a caller waits for its transaction: a frozen server neither answers nor breaks the connection."""
+
 ATTEMPTS = 6
 """How often one transaction is tried when it loses against another (deadlock, serialisation)."""
 
@@ -26,6 +29,7 @@ ATTEMPTS = 6
 class Lane:
     """Runs transactions one after the other in a thread of its own.
 
+    Every caller may get `LedgerUnavailable`, at the latest after `seconds`; None waits as long as it takes.
     A cancelled caller does not cancel its transaction: it may commit after the caller is gone, exactly
     as it may when the answer to COMMIT is lost. Every write of the ledger bears being repeated.
     """
@@ -36,22 +40,34 @@ class Lane:
         self._engine = make_engine(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(
+        self, work: Callable[[Connection], T], *, seconds: float | None = ANSWER_SECONDS
+    ) -> T:
         """Run `work` in a writing transaction; it is run again when it loses a race."""
-        return await self._submit(work, reading=False)
+        return await self._submit(work, seconds, reading=False)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(
+        self, work: Callable[[Connection], T], *, seconds: float | None = ANSWER_SECONDS
+    ) -> T:
         """Run `work` in one snapshot that writes nothing."""
-        return await self._submit(work, reading=True)
+        return await self._submit(work, seconds, reading=True)
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection and the thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown(wait=True)
 
-    async def _submit(self, work: Callable[[Connection], T], *, reading: bool) -> T:
+    async def _submit(
+        self, work: Callable[[Connection], T], seconds: float | None, *, reading: bool
+    ) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, work, reading)
+        answer = loop.run_in_executor(self._thread, self._run, work, reading)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            # Where it has not begun yet it never will; else it is as if the answer to COMMIT were lost.
+            raise LedgerUnavailable(f"the ledger did not answer within {seconds} s") from None
 
     def _run(self, work: Callable[[Connection], T], reading: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):

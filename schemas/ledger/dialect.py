@@ -47,12 +47,16 @@ _SQLITE_CLOCK = text(
 )
 _POSTGRESQL_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)")
 
-# A partition's lock that outlives its holder must not hold the flow: the server finds the dead peer.
+# Whoever is silent in a transaction for so long is frozen or cut off: its locks on the positions must not
+# keep the next owner of the partitions waiting.
+_SILENT_SECONDS = 3.0
+
 # Our statements need one plan each, whatever their values: left alone, the planner plans an update of a
 # partitioned table anew for every row, which doubles what a delivery costs the server.
 _POSTGRESQL_OPTIONS = (
     f"-c timezone=UTC -c lock_timeout={int(BUSY_SECONDS * 1000)}"
-    " -c idle_in_transaction_session_timeout=60000 -c plan_cache_mode=force_generic_plan"
+    f" -c idle_in_transaction_session_timeout={int(_SILENT_SECONDS * 1000)}"
+    " -c plan_cache_mode=force_generic_plan"
 )
 
 

@@ -30,6 +30,7 @@ _AWAY = frozenset(
         *_LOST_A_RACE,
         "25006",  # read-only: a standby, or a database that was switched so
         "25P03",  # idle in a transaction for too long: the process was suspended
+        "55000",  # not in the state for it: a standby that is not promoted yet
         "28000",  # refused at the door, as happens while a server is being moved
         "28P01",
         "3D000",  # no such database: it is being restored

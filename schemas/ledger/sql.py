@@ -70,7 +70,7 @@ class SqlLedger:
 
     async def _recognise(self) -> None:
         self._flow.guard = None
-        self._opened = await self._flow.write(restore.recognise)
+        self._opened = await self._flow.write(restore.recognise, seconds=None)
         self._flow.guard = restore.Guard(self._opened)
 
     async def close(self) -> None:
@@ -184,12 +184,14 @@ class SqlLedger:
         self, receipts: Sequence[DeliveryReceipt], read_seqs: Mapping[str, int]
     ) -> bool:
         """Whether the log, as read before, knows of something that the ledger lacks."""
-        return await self._flow.read(lambda c: restore.is_older(c, receipts, read_seqs))
+        return await self._flow.read(
+            lambda c: restore.is_older(c, receipts, read_seqs), seconds=None
+        )
 
     async def begin_restore(self) -> None:
         """Let no fence of the lost time hold, and nobody become an owner before `finish_restore`."""
         self._flow.guard = None  # another process may have begun it, which is as good
-        await self._flow.write(lambda c: restore.begin(c, self.identity))
+        await self._flow.write(lambda c: restore.begin(c, self.identity), seconds=None)
         await self._recognise()
 
     async def newest_settled(self) -> datetime | None:
@@ -198,7 +200,9 @@ class SqlLedger:
 
     async def add_receipts(self, receipts: Sequence[DeliveryReceipt]) -> int:
         """Keep those receipts of the log that the ledger lacks. Returns how many."""
-        return await self._flow.write(lambda c: restore.add_receipts(c, self.identity, receipts))
+        return await self._flow.write(
+            lambda c: restore.add_receipts(c, self.identity, receipts), seconds=None
+        )
 
     async def finish_restore(
         self,
@@ -229,17 +233,21 @@ class SqlLedger:
 
     async def lost_places(self, log: log_reset.Log) -> Sequence[log_reset.LostPlace]:
         """Positions that the log, as the broker has it now, does not hold any more."""
-        return await self._flow.read(lambda c: log_reset.lost_places(c, log))
+        return await self._flow.read(lambda c: log_reset.lost_places(c, log), seconds=None)
 
     async def reset_log(
         self, log: log_reset.Log, read_again: Collection[str]
     ) -> Sequence[log_reset.LostPlace]:
         """Go to the beginning of the new log; every other process must start again."""
-        return await self._flow.write(lambda c: log_reset.reset(c, self.identity, log, read_again))
+        return await self._flow.write(
+            lambda c: log_reset.reset(c, self.identity, log, read_again), seconds=None
+        )
 
     async def release_held(self, ends: Mapping[tuple[str, int], int]) -> int:
         """Partitions that were held may go on once they have been read to these ends."""
-        return await self._flow.write(lambda c: log_reset.release(c, self.identity, ends))
+        return await self._flow.write(
+            lambda c: log_reset.release(c, self.identity, ends), seconds=None
+        )
 
     # --- CaptureLedger ---
 
@@ -284,8 +292,10 @@ class SqlLedger:
             lambda c: capture.save_page(c, source, feed, fence, old_cursor, new_cursor, seen)
         )
 
-    async def seen(self, source: str, dossier_ids: Sequence[str]) -> Sequence[SeenRow]:
-        return await self._flow.read(lambda c: capture.seen(c, source, dossier_ids))
+    async def seen(
+        self, source: str, dossier_ids: Sequence[str], fence: SingletonFence
+    ) -> Sequence[SeenRow]:
+        return await self._flow.read(lambda c: capture.seen(c, source, dossier_ids, fence))
 
     # --- KeyStore ---
 
