@@ -12,7 +12,15 @@ from typing import Protocol
 
 from connectors.protocols import Sink
 from schemas.dossier.mappings import Codes
-from schemas.ledger.model import Applied, AttemptKind, Change, EngineLedger, Outcome, Verdict
+from schemas.ledger.model import (
+    Applied,
+    AttemptKind,
+    Change,
+    EngineLedger,
+    LedgerUnavailable,
+    Outcome,
+    Verdict,
+)
 from schemas.reasons import Reason
 from schemas.records import DossierEvent
 from streams.engine.circuit import Circuit, CircuitOptions
@@ -121,8 +129,20 @@ class Dispatch:
     # --- the ledger --------------------------------------------------------------------------------
 
     async def commit(self, change: Change) -> Applied:
-        """Write a change with its neighbours. Raises `LetGo` when the partition has another owner."""
-        applied = await self.group.commit(change)
+        """Write a change with its neighbours. Raises `LetGo` when the partition has another owner.
+
+        `LedgerUnavailable` is raised for a change without an outcome only: how a call ended nobody else
+        knows, so that is written again and again while the process lives.
+        """
+        while True:
+            try:
+                applied = await self.group.commit(change)
+            except LedgerUnavailable:
+                if change.outcome is None:
+                    raise
+                await asyncio.sleep(self.options.poll_seconds)
+            else:
+                break
         self.done += 1
         if applied.verdict is Verdict.STALE:
             raise LetGo

@@ -29,6 +29,7 @@ from schemas.ledger.model import (
     Fence,
     Finding,
     LedgerRefuses,
+    LedgerUnavailable,
     Operation,
     Outcome,
     Settled,
@@ -205,7 +206,15 @@ class Errand:
         )
         noticed_at = dispatch.clock()
         change = self._change(intent=attempt, claim=action.claim)
-        applied = await self._commit(change)
+        try:
+            applied = await self._commit(change)
+        except LedgerUnavailable:
+            # It may be written all the same, and only we know that nothing was sent.
+            unsent = AttemptOutcome(
+                attempt_id=attempt.attempt_id, outcome=Outcome.FAILED, reason=Reason.NOT_SENT
+            )
+            await self._commit(self._change(outcome=unsent))
+            raise LetGo from None
         if applied.verdict is Verdict.CODE_TAKEN:
             taken = Settle(
                 settled=tuple(

@@ -55,9 +55,9 @@ MUTANTS = (
     Mutant(
         "no_intent",
         "errand",
-        "        applied = await self._commit(change)\n        if applied.verdict is Verdict.CODE",
-        "        applied = __import__('schemas.ledger.model').ledger.model.Applied(verdict=Verdict.DONE, at=dispatch.database_now())\n"
-        "        if applied.verdict is Verdict.CODE",
+        "            applied = await self._commit(change)\n        except LedgerUnavailable",
+        "            applied = __import__('schemas.ledger.model').ledger.model.Applied(verdict=Verdict.DONE, at=dispatch.database_now())\n"
+        "        except LedgerUnavailable",
     ),
     Mutant(
         "no_send_by",
@@ -104,9 +104,9 @@ MUTANTS = (
     Mutant(
         "claim_skipped",
         "errand",
-        "        applied = await self._commit(change)\n        if applied.verdict is Verdict.CODE",
-        "        unclaimed = __import__('dataclasses').replace(change, claim=None)\n"
-        "        applied = await self._commit(unclaimed)\n        if applied.verdict is Verdict.CODE",
+        "            applied = await self._commit(change)\n        except LedgerUnavailable",
+        "            unclaimed = __import__('dataclasses').replace(change, claim=None)\n"
+        "            applied = await self._commit(unclaimed)\n        except LedgerUnavailable",
     ),
     Mutant(
         "late_update_forgotten",

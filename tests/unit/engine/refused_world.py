@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connectors.protocols import (
@@ -45,6 +45,7 @@ class OddPortal:
     def __init__(self, kinds: Mapping[str, str]) -> None:
         self.kinds = kinds
         self.created: list[str] = []
+        self.asked: list[str] = []
 
     def state_request(self, event: DossierEvent, codes: Codes) -> StateRequest:
         odd = self.kinds[event.dossier_id] == ODD_CODE
@@ -74,6 +75,7 @@ class OddPortal:
         raise AssertionError("no step is owed here")
 
     async def look_up(self, code: str) -> LookupAnswer:
+        self.asked.append(code)
         return LookupAnswer(present=False)
 
     async def probe(self) -> None: ...
@@ -88,12 +90,15 @@ class Delivered:
 
     def __init__(self, portal: OddPortal, log: RecordingLogger, counts: Any, receipts: Any) -> None:
         self.created = sorted(portal.created)
+        self.asked = sorted(portal.asked)
         self.states: Mapping[tuple[DeliveryState, str], int] = counts.deliveries
         self.references = {receipt.dossier_id: receipt.reference for receipt in receipts}
         self.log = log
 
 
-async def deliver(url: str, kinds: Mapping[str, str]) -> Delivered:
+async def deliver(
+    url: str, kinds: Mapping[str, str], ledger_of: Callable[[str], SqlLedger] = SqlLedger
+) -> Delivered:
     """Enlist one new dossier each, and deliver until the ledger holds no more work."""
     log, portal, events = RecordingLogger(), OddPortal(kinds), list[DossierEvent]()
     metrics = Metrics(targets=[TARGET], version="test")
@@ -101,7 +106,7 @@ async def deliver(url: str, kinds: Mapping[str, str]) -> Delivered:
     async def decode(payload: bytes) -> DossierEvent:
         return events[int(payload)]
 
-    async with SqlLedger(url) as ledger:
+    async with ledger_of(url) as ledger:
         (position,) = await ledger.take_over("ledger", TOPIC, None, [0], "worker")
         for number, dossier_id in enumerate(kinds):
             events.append(make_event(f"e{number}", dossier_id, code=f"H12-{number:04}"))
