@@ -129,17 +129,26 @@ class Events:
         self._error("schema_rejected", (flow, subject), flow=flow, subject=subject, detail=detail)
 
     def enlisted(
-        self, *, topic: str, partition: int, events: int, duplicates: int, seconds: float
+        self,
+        *,
+        topic: str,
+        partition: int,
+        events: int,
+        duplicates: int,
+        overtaken: int,
+        seconds: float,
     ) -> None:
         """One transaction took in what these events owe."""
         self.metrics.events_processed[Flow.LEDGER, "enlisted"].inc(events)
         self.metrics.events_processed[Flow.LEDGER, "duplicate"].inc(duplicates)
+        self.metrics.events_processed[Flow.LEDGER, "overtaken"].inc(overtaken)
         self._log.debug(
             "enlisted",
             topic=topic,
             partition=partition,
             events=events,
             duplicates=duplicates,
+            overtaken=overtaken,
             seconds=seconds,
         )
 

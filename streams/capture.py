@@ -18,7 +18,6 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from connectors.protocols import (
-    CaptureMemory,
     Page,
     Source,
     SourceMisconfigured,
@@ -32,6 +31,7 @@ from schemas.ledger.model import (
     CaptureLedger,
     LedgerRefuses,
     LedgerUnavailable,
+    SeenRow,
     SingletonFence,
     StaleOwner,
 )
@@ -48,7 +48,15 @@ class Confirms(Protocol):
     async def produce(self, records: Sequence[Outgoing]) -> None: ...
 
 
-class _Ledger(CaptureLedger, CaptureMemory, Protocol): ...
+class _Memory:
+    """What is remembered, as long as nobody else captures."""
+
+    def __init__(self, ledger: CaptureLedger, fence: SingletonFence) -> None:
+        self._ledger = ledger
+        self._fence = fence
+
+    async def seen(self, source: str, dossier_ids: Sequence[str]) -> Sequence[SeenRow]:
+        return await self._ledger.seen(source, dossier_ids, self._fence)
 
 
 class Capture:
@@ -63,7 +71,7 @@ class Capture:
         self,
         source: Source,
         *,
-        ledger: _Ledger,
+        ledger: CaptureLedger,
         producer: Confirms,
         encode: Callable[[Notice], bytes],
         owner: str,
@@ -221,7 +229,8 @@ class Capture:
         restart = feed is Feed.SWEEP and self._sweep_from_start
         old = await self._ledger.cursor(source, feed)
         read_seq = await self._ledger.next_read_seq(source, fence)
-        page = await self._source.read_page(feed, None if restart else old, read_seq, self._ledger)
+        memory = _Memory(self._ledger, fence)
+        page = await self._source.read_page(feed, None if restart else old, read_seq, memory)
         await self._producer.produce(
             [
                 Outgoing(ONESTOP_NOTICES.name, notice.dossier_id.encode(), self._encode(notice))

@@ -86,6 +86,7 @@ class EventsToLedger:
             partition=batch.records[0].partition,
             events=result.enlisted,
             duplicates=result.duplicates,
+            overtaken=result.overtaken,
             seconds=time.monotonic() - begun,
         )
 
@@ -122,6 +123,7 @@ class EventsToLedger:
         return EnlistResult(
             enlisted=one.enlisted + two.enlisted,
             duplicates=one.duplicates + two.duplicates,
+            overtaken=one.overtaken + two.overtaken,
             restored=one.restored + two.restored,
         )
 

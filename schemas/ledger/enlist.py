@@ -48,7 +48,7 @@ from schemas.ledger.tables import (
 )
 from schemas.ledger.work import chunks
 from schemas.ledger.written import Written
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, EventKind
 
 
 def enlist(
@@ -60,13 +60,16 @@ def enlist(
 ) -> EnlistResult:
     """See `Ledger.enlist`."""
     stands = _standing(connection, list(fences.values()), first_offsets)
-    new = _unknown(connection, [e for e in batch if e.offset >= stands[e.partition].next_offset])
+    ahead = [e for e in batch if e.offset >= stands[e.partition].next_offset]
+    unknown = _unknown(connection, ahead)
+    new = _not_overtaken(connection, unknown)
     if new:
         _write(connection, _placed(new, stands), to_moment(clock(connection)))
     _move(connection, fences, stands, next_offsets)
     return EnlistResult(
         enlisted=len(new),
-        duplicates=len(batch) - len(new),
+        duplicates=len(batch) - len(unknown),
+        overtaken=len(unknown) - len(new),
         restored=_reached(connection, fences, stands, next_offsets),
     )
 
@@ -184,6 +187,32 @@ def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlist
             ).scalars()
         )
     return [item for event_id, item in first.items() if event_id not in known]
+
+
+def _not_overtaken(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlistment]:
+    """Without what a capture wrote belatedly that had lost its place to another one.
+
+    The log has a dossier's readings in the order in which they were made, but for those of a process that
+    was frozen before it wrote. That page was never saved: who captures now has read it again, and tells
+    what is in it, or told what became of it. Its events are not remembered, for they may come once more.
+    """
+    newest: dict[str, int] = {}
+    for some in chunks(sorted({item.event.dossier_id for item in batch})):
+        query = select(dossiers.c.dossier_id, dossiers.c.state_version).where(
+            dossiers.c.dossier_id.in_(some)
+        )
+        newest |= {row.dossier_id: row.state_version for row in connection.execute(query)}
+    kept: list[Enlistment] = []
+    for item in batch:
+        event = item.event
+        if (
+            event.kind is EventKind.GAP
+        ):  # it stands where a record could not be read, and has read nothing
+            kept.append(item)
+        elif event.read_seq >= newest.get(event.dossier_id, -1):
+            newest[event.dossier_id] = event.read_seq
+            kept.append(item)
+    return kept
 
 
 def _all_but(table: Table, *names: str) -> list[str]:

@@ -184,6 +184,12 @@ def _held_by(fence: SingletonFence) -> ColumnElement[bool]:
     )
 
 
+def holds_singleton(connection: Connection, fence: SingletonFence) -> bool:
+    """Whether the singleton is its owner's, at the moment that this transaction sees."""
+    query = select(singletons.c.name).where(_held_by(fence))
+    return connection.execute(query).first() is not None
+
+
 def require_singleton(connection: Connection, fence: SingletonFence) -> None:
     """Lock the singleton's row. Raises `StaleOwner` when another one holds it."""
     query = select(singletons.c.name).where(_held_by(fence))

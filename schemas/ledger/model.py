@@ -148,6 +148,9 @@ class EnlistResult:
 
     enlisted: int
     duplicates: int  # events already known, and offsets below the position
+    overtaken: int = (
+        0  # events of a reading older than the dossier's newest: another capture told them
+    )
     restored: tuple[RestoredPartition, ...] = ()
 
 
@@ -539,7 +542,14 @@ class CaptureLedger(Protocol):
         """Save cursor and memory by compare-and-set. Raises `StaleOwner` when either has moved."""
         ...
 
-    async def seen(self, source: str, dossier_ids: Sequence[str]) -> Sequence[SeenRow]: ...
+    async def seen(
+        self, source: str, dossier_ids: Sequence[str], fence: SingletonFence
+    ) -> Sequence[SeenRow]:
+        """What is remembered. Raises `StaleOwner`.
+
+        What another capture remembered meanwhile, a page that was read before cannot be compared with.
+        """
+        ...
 
 
 class KeyStore(Protocol):

@@ -28,6 +28,7 @@ from schemas.ledger.model import (
     Due,
     EngineLedger,
     Enlistment,
+    EnlistResult,
     Fence,
     Finding,
     KeyStore,
@@ -181,10 +182,10 @@ class Desk:
 
     async def put(
         self, *events: DossierEvent, dues: tuple[Due, ...] = (STATE, STEP), partition: int = 0
-    ) -> None:
+    ) -> EnlistResult:
         first = self.offsets[partition]
         self.offsets[partition] = first + len(events)
-        await self.ledger.enlist(
+        return await self.ledger.enlist(
             {partition: self.fences[partition]},
             {partition: self.offsets[partition]},
             [self.item(e, first + i, dues, partition) for i, e in enumerate(events)],
@@ -195,6 +196,11 @@ class Desk:
         self, limit: int = 100, exclude: frozenset[str] = frozenset()
     ) -> Sequence[Work]:
         return await self.ledger.runnable(TARGET, list(self.fences.values()), limit, exclude)
+
+    async def steps(self, dossier_id: str = "opencps:1") -> list[str]:
+        """The ids of the events whose steps a dossier owes, in their order."""
+        (work,) = [w for w in await self.runnable() if w.dossier.dossier_id == dossier_id]
+        return [row.event_id for row in work.rows if row.operation is Operation.STEP]
 
     async def ids(self) -> list[str]:
         return [work.dossier.dossier_id for work in await self.runnable()]
@@ -1150,6 +1156,33 @@ class LedgerContract(EngineLedgerContract):
         assert third is not None
         assert third.epoch > second.epoch, "what it wrote before it let go stays refused"
 
+    async def test_what_a_frozen_capture_writes_belatedly_is_left_alone(
+        self, ledger: FullLedger
+    ) -> None:
+        """It read action 2 and froze; another one told actions 1, 3 and what became of 2; then it woke."""
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1", version=1), make_event("e3", version=3))
+        result = await desk.put(make_event("e2", version=2), make_event("other", "opencps:2"))
+        assert (result.enlisted, result.duplicates, result.overtaken) == (1, 0, 1)
+        assert await desk.steps() == ["e1", "e3"]
+
+        result = await desk.put(make_event("e2", version=4))
+        assert (result.enlisted, result.overtaken) == (1, 0), "it may be told again"
+        assert await desk.steps() == ["e1", "e3", "e2"]
+
+    async def test_of_one_batch_what_comes_behind_a_newer_reading_is_left_alone(
+        self, ledger: FullLedger
+    ) -> None:
+        desk = await Desk.open(ledger)
+        result = await desk.put(
+            make_event("e3", version=3),
+            make_event("e2", version=2),
+            make_event("gap", version=0, kind=EventKind.GAP),
+            make_event("e4", version=3),
+        )
+        assert (result.enlisted, result.overtaken) == (3, 1), "a gap has read nothing"
+        assert await desk.steps() == ["e3", "gap", "e4"]
+
     async def test_a_page_is_saved_by_compare_and_set(self, ledger: FullLedger) -> None:
         fence = await ledger.take_singleton("capture:opencps", "worker-a")
         row = SeenRow(
@@ -1169,8 +1202,12 @@ class LedgerContract(EngineLedgerContract):
         changed = replace(row, content_hash="h2", status="done", gone=True)
         await ledger.save_page("opencps", "actions", fence, "17", "18", [changed])
         assert await ledger.cursor("opencps", "actions") == "18"
-        assert list(await ledger.seen("opencps", ["opencps:1", "opencps:2"])) == [changed, whole]
-        assert list(await ledger.seen("other", ["opencps:1"])) == []
+        ids = ["opencps:1", "opencps:2"]
+        assert list(await ledger.seen("opencps", ids, fence)) == [changed, whole]
+        assert list(await ledger.seen("other", ["opencps:1"], fence)) == []
+        await ledger.take_singleton(fence.name, "worker-b")
+        with pytest.raises(StaleOwner):
+            await ledger.seen("opencps", ids, fence)
 
     async def test_the_first_data_key_of_a_month_wins(self, ledger: FullLedger) -> None:
         await ledger.add_wrapped_key("2026-11", b"first")

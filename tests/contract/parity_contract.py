@@ -184,7 +184,7 @@ class ParityContract:
             for i in reversed(ids)
         ]
         await ledger.save_page("opencps", "actions", fence, None, "1", rows)
-        assert [row.row_id for row in await ledger.seen("opencps", ["opencps:1"])] == ids
+        assert [row.row_id for row in await ledger.seen("opencps", ["opencps:1"], fence)] == ids
 
     # --- numbers, times, truth -------------------------------------------------------------------------
 
@@ -262,7 +262,10 @@ class ParityContract:
             for gone in (False, True)
         ]
         await ledger.save_page("opencps", "actions", fence, None, "1", rows)
-        assert [row.gone for row in await ledger.seen("opencps", ["opencps:1"])] == [False, True]
+        assert [row.gone for row in await ledger.seen("opencps", ["opencps:1"], fence)] == [
+            False,
+            True,
+        ]
         desk = await Desk.open(ledger)
         await desk.put(make_event("e1", born_on_portal=True))
         (work,) = await desk.runnable()
@@ -302,6 +305,8 @@ class ParityContract:
 
     async def test_more_ids_than_a_statement_has_parameters(self, ledger: FullLedger) -> None:
         many = MOST_PARAMETERS + 1
-        assert list(await ledger.seen("opencps", [f"opencps:{i}" for i in range(many)])) == []
+        fence = await ledger.take_singleton("capture:opencps", "worker-a")
+        found = await ledger.seen("opencps", [f"opencps:{i}" for i in range(many)], fence)
+        assert list(found) == []
         await ledger.mark_published(range(1, many + 1))
         assert await ledger.unpublished(10) == []

@@ -440,7 +440,8 @@ class RestoreContract:
         await ledger.reset_log(new, {TOPIC})
         ledger = await self._reopened(ledger)
         assert await ledger.cursor("x", "actions") is None
-        assert await ledger.seen("x", ["d"]) == [replace(seen[1], gone=False)]
+        capture = await ledger.take_singleton("capture.x", "worker-a")
+        assert await ledger.seen("x", ["d"], capture) == [replace(seen[1], gone=False)]
 
     async def test_a_reset_waits_for_a_restore_to_be_noted(self, ledger: SqlLedger) -> None:
         desk = await Desk.open(ledger)

@@ -51,7 +51,9 @@ def test_a_record_on_its_way_is_logged_and_counted_at_every_step() -> None:
         flow="ledger", topic="dossier.events", partition=0, records=3, newest=1_799_999_999.0
     )
     events.event_mapped(dossier_id="d-1", event_id="e-1", kind="change")
-    events.enlisted(topic="dossier.events", partition=0, events=3, duplicates=1, seconds=0.01)
+    events.enlisted(
+        topic="dossier.events", partition=0, events=3, duplicates=1, overtaken=2, seconds=0.01
+    )
     events.receipt_published(receipts=2)
 
     processed = "hub_events_processed_total"
@@ -62,6 +64,7 @@ def test_a_record_on_its_way_is_logged_and_counted_at_every_step() -> None:
     assert seen.value(processed, flow="intake", outcome="mapped") == 1
     assert seen.value(processed, flow="ledger", outcome="enlisted") == 3
     assert seen.value(processed, flow="ledger", outcome="duplicate") == 1
+    assert seen.value(processed, flow="ledger", outcome="overtaken") == 2
     assert seen.value(processed, flow="receipts", outcome="published") == 2
     newest = seen.value("hub_last_record_timestamp_seconds", topic="dossier.events", partition="0")
     assert newest == 1_799_999_999.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -111,7 +111,10 @@ class MemoryCaptureLedger:
         self.cursors[feed] = new_cursor
         self.saved.append(f"{feed}:{new_cursor}")
 
-    async def seen(self, source: str, dossier_ids: Sequence[str]) -> Sequence[SeenRow]:
+    async def seen(
+        self, source: str, dossier_ids: Sequence[str], fence: SingletonFence
+    ) -> Sequence[SeenRow]:
+        self._check(fence)
         return []
 
 
@@ -125,6 +128,8 @@ class ListSource:
     page_size: int = 2
     troubles: list[Exception] = field(default_factory=list)
     asked: list[tuple[Feed, str | None, int]] = field(default_factory=list)
+    between: Callable[[], Awaitable[object]] | None = None
+    """What happens between reading the source and asking what is remembered."""
 
     async def read_page(
         self, feed: Feed, cursor: str | None, read_seq: int, memory: CaptureMemory
@@ -135,6 +140,9 @@ class ListSource:
         rows = self.rows.get(feed, [])
         start = int(cursor or 0)
         page = rows[start : start + self.page_size]
+        if self.between is not None and page:
+            await self.between()
+        await memory.seen(self.name, page)
         return Page(
             notices=tuple(
                 Notice(

@@ -208,6 +208,16 @@ async def test_another_owner_ends_the_capture_without_a_save() -> None:
     assert bench.log.of("flow_paged") == []
 
 
+async def test_who_is_overtaken_while_reading_compares_with_nothing_and_writes_nothing() -> None:
+    """What the next one captured since would look deleted in a page that was read before."""
+    bench = Bench()
+    bench.source.rows = {Feed.ACTIONS: ["d1"]}
+    bench.source.between = lambda: bench.ledger.take_singleton("capture.one_stop", "b")
+    async with running(bench.capture("a")):
+        await until(lambda: bench.log.of("flow_stopped"))
+    assert bench.written() == []
+
+
 @pytest.mark.parametrize(
     "trouble", [SourceRestored("action 7 has another uuid_"), SourceMisconfigured("no such table")]
 )
