@@ -457,28 +457,23 @@ def topics_reset(
 ) -> None:
     """Kafka bị xoá trắng hoặc tạo lại: đọc lại nguồn từ đầu · Kafka was emptied: read the source again."""
     wanted = settings()
-    lost = _recovered(lambda: topic_reset.plan(wanted))
-    if not lost:
+    planned = _recovered(lambda: topic_reset.plan(wanted))
+    if not planned:
         out.print(
             "[green]✔[/green] vị trí đọc khớp với Kafka, không có gì phải làm  "
             "[dim]every position lies in its log: nothing to do[/dim]",
             soft_wrap=True,
         )
         return
-    for one in lost:
+    for one in planned:
+        out.print(_told(one), soft_wrap=True, highlight=False)
+    if any(one.told_again for one in planned):
         out.print(
-            f"[yellow]![/yellow] {one.topic} ({one.flow}): {one.partitions} phân vùng, sổ cái đã đọc "
-            f"{one.read} bản tin, Kafka hiện có {one.there}  [dim]{one.partitions} partitions, the ledger "
-            f"has read {one.read} records, Kafka holds {one.there}[/dim]",
+            "Hệ thống nguồn được đọc lại toàn bộ, theo đúng thứ tự; sự kiện đã có trong sổ cái không bị gửi "
+            "lần nữa.  [dim]The sources are read again as a whole, in their order; events that the ledger "
+            "holds are not sent again.[/dim]",
             soft_wrap=True,
-            highlight=False,
         )
-    out.print(
-        "Sổ cái sẽ đọc các chủ đề này từ đầu, và hệ thống nguồn được đọc lại toàn bộ; sự kiện đã có trong sổ "
-        "cái không bị gửi lần nữa.  [dim]The ledger will begin these topics anew and the sources are "
-        "read again as a whole; events that the ledger holds are not sent again.[/dim]",
-        soft_wrap=True,
-    )
     if dry_run:
         return
     if not yes:
@@ -486,6 +481,27 @@ def topics_reset(
     _recovered(lambda: topic_reset.reset(wanted, _audit(wanted)))
     out.print(
         "[green]✔[/green] xong: khởi động lại thongsuot worker  [dim]done: start the workers[/dim]"
+    )
+
+
+def _told(one: topic_reset.TopicSet) -> str:
+    """A topic that `topics reset` sets anew."""
+    here = f"[yellow]![/yellow] {one.topic} ({one.flow}): {one.partitions} phân vùng"
+    if not one.lost:
+        return (
+            f"{here} còn nguyên; bỏ qua {one.passed_over} bản tin chưa đọc, vì nguồn sẽ kể lại theo thứ tự  "
+            f"[dim]{one.partitions} partitions are whole; {one.passed_over} unread records are passed over, "
+            "because the source tells them again in order[/dim]"
+        )
+    goes_vi, goes_en = (
+        ("đọc tiếp từ cuối Kafka hiện nay", "goes on at the end of the log as it is now")
+        if one.told_again
+        else ("đọc lại từ đầu", "is read from its beginning")
+    )
+    return (
+        f"{here}, sổ cái đã đọc {one.read} bản tin, Kafka hiện có {one.there}; {goes_vi}  "
+        f"[dim]{one.partitions} partitions, the ledger has read {one.read} records, Kafka holds {one.there}; "
+        f"{goes_en}[/dim]"
     )
 
 

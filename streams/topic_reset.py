@@ -2,8 +2,8 @@
 
 The ledger then stands where the log is not any more, and every flow halts with `position_hole`. This sets
 the positions anew and makes the capture read its sources again, from where everything comes once more in its
-order; what the ledger holds already is known by its event ids and is not sent twice. `thongsuot topics release` is for the case
-in which the ledger was lost as well.
+order; what the ledger holds already is known by its event ids and is not sent twice. `thongsuot topics
+release` is for the case in which the ledger was lost as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from kafka.errors import KafkaError
 from structlog.typing import FilteringBoundLogger
 
 from monitoring.metrics import Flow
-from schemas.ledger.log_reset import LogPart, LostPlace, PartitionGone, RestorePending
+from schemas.ledger.log_reset import (
+    LogPart,
+    NewPlace,
+    PartitionGone,
+    RestorePending,
+    StillCapturing,
+)
 from schemas.ledger.sql import SqlLedger
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES
 from streams.log_ends import LogAway, LogEnds
@@ -29,7 +35,7 @@ from streams.topic_check import admin_client, brokers_up, require_topics, topic_
 _ANSWER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.5
 _READ = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS)
-_READ_AGAIN = frozenset({ONESTOP_NOTICES.name, DOSSIER_EVENTS.name})
+_READ_AGAIN = (ONESTOP_NOTICES.name, DOSSIER_EVENTS.name)
 _FLOWS = (Flow.INTAKE, Flow.LEDGER)
 
 
@@ -42,43 +48,59 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LostTopic:
-    """One topic of one flow: how many partitions are set anew, and how much of the old log was read."""
+class TopicSet:
+    """One topic of one flow: how many partitions are set anew, and how much of the old log was read.
+
+    `lost` False: the topic is whole, and what of it is unread is passed over, because a topic behind it was
+    lost and the source tells all of it again.
+    """
 
     flow: str
     topic: str
     partitions: int
+    lost: bool
     read: int  # records of the old log that the ledger has passed
     there: int  # records in the new one
+    passed_over: int  # of those that are there
     made_anew: bool
 
+    @property
+    def told_again(self) -> bool:
+        """Whether the source is read again for it."""
+        return self.topic in _READ_AGAIN
+
     @classmethod
-    def of(cls, places: Sequence[LostPlace]) -> Sequence[LostTopic]:
+    def of(cls, places: Sequence[NewPlace]) -> Sequence[TopicSet]:
         """Partitions of one topic together."""
-        groups: dict[tuple[str, str], list[LostPlace]] = defaultdict(list)
+        groups: dict[tuple[str, str, bool], list[NewPlace]] = defaultdict(list)
         for place in places:
-            groups[place.flow, place.topic].append(place)
+            groups[place.flow, place.topic, place.lost].append(place)
         return [
             cls(
                 flow=flow,
                 topic=topic,
                 partitions=len(some),
+                lost=lost,
                 read=sum(place.next_offset for place in some),
                 there=sum(place.now.end - place.now.start for place in some),
-                made_anew=any(place.now.topic_id for place in some),
+                passed_over=sum(
+                    place.goes_to - (place.now.start if lost else place.next_offset)
+                    for place in some
+                ),
+                made_anew=lost and any(place.now.topic_id for place in some),
             )
-            for (flow, topic), some in sorted(groups.items())
+            for (flow, topic, lost), some in sorted(groups.items())
         ]
 
 
-async def plan(settings: Settings) -> Sequence[LostTopic]:
+async def plan(settings: Settings) -> Sequence[TopicSet]:
     """What a reset would do. Changes nothing. Raises as `reset`."""
     await require_topics(settings.kafka)
     async with _ledger(settings) as ledger:
-        return LostTopic.of(await ledger.lost_places(await _log(settings.kafka)))
+        return TopicSet.of(await ledger.new_places(await _log(settings.kafka), _READ_AGAIN))
 
 
-async def reset(settings: Settings, logger: FilteringBoundLogger) -> Sequence[LostTopic]:
+async def reset(settings: Settings, logger: FilteringBoundLogger) -> Sequence[TopicSet]:
     """Do it. Nothing lost is no error.
 
     Raises `Refused` while workers are alive and where it cannot be done, `TopicsUnfit`,
@@ -86,20 +108,27 @@ async def reset(settings: Settings, logger: FilteringBoundLogger) -> Sequence[Lo
     """
     await require_topics(settings.kafka)
     await require_no_workers(settings.kafka)
+    silence = settings.capture.stand_by_seconds
     async with _ledger(settings) as ledger:
-        lost = LostTopic.of(await ledger.reset_log(await _log(settings.kafka), _READ_AGAIN))
+        # Before the ends of the log are read, and once more with the reset: a capture that lives in between
+        # writes beyond those ends.
+        await ledger.require_silence(silence)
+        log = await _log(settings.kafka)
+        done = TopicSet.of(await ledger.reset_log(log, _READ_AGAIN, silence))
         held = await ledger.held_partitions()
-    for topic in lost:
+    for topic in done:
         logger.warning(
             "topic_reset",
             flow=topic.flow,
             topic=topic.topic,
             partitions=topic.partitions,
+            lost=topic.lost,
             read=topic.read,
             there=topic.there,
+            passed_over=topic.passed_over,
             held=held,
         )
-    return lost
+    return done
 
 
 async def release(settings: Settings, logger: FilteringBoundLogger) -> int:
@@ -110,6 +139,7 @@ async def release(settings: Settings, logger: FilteringBoundLogger) -> int:
     await require_topics(settings.kafka)
     await require_no_workers(settings.kafka)
     async with _ledger(settings) as ledger:
+        await ledger.require_silence(settings.capture.stand_by_seconds)
         log = await _log(settings.kafka)
         ends = {place: part.end for place, part in log.items() if place[0] == DOSSIER_EVENTS.name}
         held = await ledger.release_held(ends)
@@ -132,10 +162,17 @@ async def _ledger(settings: Settings) -> AsyncIterator[SqlLedger]:
             "sổ cái cũng vừa được phục hồi: chạy thongsuot worker một lần để sổ cái ghi nhận, rồi dừng lại",
             str(error),
         ) from None
+    except StillCapturing as error:
+        raise Refused(
+            f"capture vẫn đang chạy: {error}. Dừng mọi thongsuot worker, kể cả worker --only capture, rồi làm "
+            f"lại (đợi {settings.capture.stand_by_seconds:g} giây nếu tiến trình vừa bị ngắt)",
+            f"a capture is alive: {error}. Stop every thongsuot worker, also worker --only capture, and try "
+            f"again (after a crash, once {settings.capture.stand_by_seconds:g} s have passed)",
+        ) from None
 
 
 async def require_no_workers(kafka: KafkaSettings) -> None:
-    """Raise `Refused` while a consumer group of the hub has members.
+    """Raise `Refused` while a consumer group of the hub has members. A capture is in none of them.
 
     The embedded broker cannot be asked; there a worker that lives ends by itself, because the ledger's
     generation rises.

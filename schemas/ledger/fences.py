@@ -162,6 +162,18 @@ def _take_singleton(
     return SingletonFence(name=name, owner=owner, epoch=epoch)
 
 
+def living_singletons(connection: Connection, silence: float) -> list[SingletonFence]:
+    """Those that have an owner who has beaten within `silence` seconds. Their rows stay locked."""
+    query = select(singletons).where(singletons.c.owner != _NOBODY).order_by(singletons.c.name)
+    rows = connection.execute(locked(connection, query, shared=False)).all()
+    now = to_moment(clock(connection))
+    return [
+        SingletonFence(name=row.name, owner=row.owner, epoch=row.epoch)
+        for row in rows
+        if now - row.beat_at < timedelta(seconds=silence)
+    ]
+
+
 def beat_singleton(connection: Connection, fence: SingletonFence) -> None:
     """Say that the owner lives. Raises `StaleOwner` when another one holds it."""
     now = to_moment(clock(connection))

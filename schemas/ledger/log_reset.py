@@ -4,17 +4,20 @@ What was read and not yet enlisted is gone with the log, so the capture forgets 
 its source again. Everything that is enlisted already is known by its event id, and is not owed twice.
 
 What a capture wrote into the new log before this was done comes before what was lost with the old one: it
-is passed over, because the source, read again, tells all of it in its order.
+is passed over, because the source, read again, tells all of it in its order. For the same reason a topic that
+is whole is passed over when a later one on the way was lost: its next record would overtake those that had
+gone ahead and are told again only now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from schemas.ledger.dialect import locked
+from schemas.ledger.dialect import AnyRow, locked
+from schemas.ledger.fences import living_singletons
 from schemas.ledger.restore import HELD, Identity, require_generation
 from schemas.ledger.tables import (
     cursors,
@@ -39,6 +42,10 @@ class RestorePending(Exception):
     """The ledger was restored as well, and no process has taken note of that yet."""
 
 
+class StillCapturing(Exception):
+    """A capture lives: what it writes now would be read before what is told again. Names the processes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPart:
     """One partition of a topic as the broker has it now. The id is ``None`` where it has none."""
@@ -49,14 +56,16 @@ class LogPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LostPlace:
-    """A position that the log does not hold any more."""
+class NewPlace:
+    """A position that is to be set anew: the log does not hold it any more, or it is to be passed over."""
 
     flow: str
     topic: str
     partition: int
-    next_offset: int
+    next_offset: int  # the old one
     now: LogPart
+    lost: bool
+    goes_to: int
     log_base: int  # the new one
 
 
@@ -64,11 +73,11 @@ Log = Mapping[tuple[str, int], LogPart]
 """By topic and partition."""
 
 
-def lost_places(connection: Connection, log: Log) -> list[LostPlace]:
-    """Every position that is to be set anew. Raises `PartitionGone`.
+def new_places(connection: Connection, log: Log, read_again: Sequence[str]) -> list[NewPlace]:
+    """Every position that is to be set anew; none, when none is lost. Raises `PartitionGone`.
 
     A topic of which one partition ends below its position was emptied whole: its other partitions may have
-    been filled beyond theirs meanwhile.
+    been filled beyond theirs meanwhile. `read_again`: see `reset`.
     """
     rows = [
         row
@@ -84,25 +93,51 @@ def lost_places(connection: Connection, log: Log) -> list[LostPlace]:
             f"topic {topic} has no partition {partition}, which the ledger has read: make the topic anew"
             " with as many partitions as it had"
         )
+    parts = [(row, log[row.topic, row.partition]) for row in rows]
     emptied = {
         row.topic
-        for row in rows
-        if (part := log[row.topic, row.partition])
-        and (row.next_offset > part.end or _another(row.topic_id, part.topic_id))
+        for row, part in parts
+        if row.next_offset > part.end or _another(row.topic_id, part.topic_id)
     }
-    return [
-        LostPlace(
-            flow=row.flow,
-            topic=row.topic,
-            partition=row.partition,
-            next_offset=row.next_offset,
-            now=part,
-            log_base=max(row.log_base, row.log_base + row.next_offset + _CLEAR - part.start),
-        )
-        for row in rows
-        if (part := log[row.topic, row.partition])
-        and (row.topic in emptied or row.next_offset < part.start)
+    lost = [
+        _lost(row, part, read_again)
+        for row, part in parts
+        if row.topic in emptied or row.next_offset < part.start
     ]
+    last = max((read_again.index(p.topic) for p in lost if p.topic in read_again), default=0)
+    passed_over = [
+        _passed_over(row, part)
+        for row, part in parts
+        if row.topic in read_again[:last] and part.start <= row.next_offset < part.end
+        if row.topic not in emptied
+    ]
+    return sorted([*lost, *passed_over], key=lambda p: (p.flow, p.topic, p.partition))
+
+
+def _lost(row: AnyRow, part: LogPart, read_again: Sequence[str]) -> NewPlace:
+    return NewPlace(
+        flow=row.flow,
+        topic=row.topic,
+        partition=row.partition,
+        next_offset=row.next_offset,
+        now=part,
+        lost=True,
+        goes_to=part.end if row.topic in read_again else part.start,
+        log_base=max(row.log_base, row.log_base + row.next_offset + _CLEAR - part.start),
+    )
+
+
+def _passed_over(row: AnyRow, part: LogPart) -> NewPlace:
+    return NewPlace(
+        flow=row.flow,
+        topic=row.topic,
+        partition=row.partition,
+        next_offset=row.next_offset,
+        now=part,
+        lost=False,
+        goes_to=part.end,
+        log_base=row.log_base,
+    )
 
 
 def _another(remembered: str | None, found: str | None) -> bool:
@@ -117,12 +152,18 @@ _AT_PLACE = update(positions).where(
 
 
 def reset(
-    connection: Connection, opened: Identity, log: Log, read_again: Collection[str]
-) -> list[LostPlace]:
-    """Set the lost positions anew, and make every process start again.
+    connection: Connection,
+    opened: Identity,
+    log: Log,
+    read_again: Sequence[str],
+    silence: float,
+) -> list[NewPlace]:
+    """Set the lost positions anew, and make every process start again. Returns what was set.
 
-    `read_again`: topics whose loss makes the capture read its sources anew; their positions go to the end
-    of the new log, those of others to its beginning. Raises `PartitionGone` and `RestorePending`.
+    `read_again`: topics, in the order of the way, whose loss makes the capture read its sources anew. Their
+    positions go to the end of the new log, and with them those of the topics before the last that was lost;
+    positions of other topics go to the beginning. `silence` in seconds: a capture that has beaten since
+    lives. Raises `PartitionGone`, `RestorePending` and `StillCapturing`.
     """
     row = connection.execute(locked(connection, select(ledger_identity), shared=False)).one()
     require_generation(connection, opened)
@@ -130,8 +171,9 @@ def reset(
         raise RestorePending(
             "the ledger was restored as well: start a worker once before, so that it takes note of that"
         )
-    lost = lost_places(connection, log)
-    if not lost:
+    require_silence(connection, silence)
+    places = new_places(connection, log, read_again)
+    if not places:
         return []
     connection.execute(
         _AT_PLACE.values(
@@ -144,23 +186,30 @@ def reset(
                 "b_flow": place.flow,
                 "b_topic": place.topic,
                 "b_partition": place.partition,
-                "b_next": place.now.end if place.topic in read_again else place.now.start,
+                "b_next": place.goes_to,
                 "b_id": place.now.topic_id,
                 "b_base": place.log_base,
             }
-            for place in lost
+            for place in places
         ],
     )
     # What a restored ledger was to read from the log has gone with it.
     connection.execute(
         update(positions).where(positions.c.verify_until.is_not(None)).values(verify_until=HELD)
     )
-    if any(place.topic in read_again for place in lost):
+    if any(place.topic in read_again for place in places):
         _forget(connection)
     connection.execute(update(positions).values(owner="", epoch=positions.c.epoch + 1))
     connection.execute(update(singletons).values(owner="", epoch=singletons.c.epoch + 1))
     connection.execute(update(ledger_identity).values(generation=row.generation + 1))
-    return lost
+    return places
+
+
+def require_silence(connection: Connection, silence: float) -> None:
+    """Raise `StillCapturing` when a capture has beaten within `silence` seconds."""
+    living = living_singletons(connection, silence)
+    if living:
+        raise StillCapturing(", ".join(f"{fence.name} ({fence.owner})" for fence in living))
 
 
 def _forget(connection: Connection) -> None:

@@ -7,7 +7,7 @@ so that they never stand in the flow's way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 
@@ -231,16 +231,24 @@ class SqlLedger:
         """Partitions whose log was lost together with the ledger's newest part."""
         return await self._flow.read(restore.held_partitions)
 
-    async def lost_places(self, log: log_reset.Log) -> Sequence[log_reset.LostPlace]:
-        """Positions that the log, as the broker has it now, does not hold any more."""
-        return await self._flow.read(lambda c: log_reset.lost_places(c, log), seconds=None)
+    async def new_places(
+        self, log: log_reset.Log, read_again: Sequence[str]
+    ) -> Sequence[log_reset.NewPlace]:
+        """What `reset_log` would set."""
+        return await self._flow.read(
+            lambda c: log_reset.new_places(c, log, read_again), seconds=None
+        )
+
+    async def require_silence(self, silence: float) -> None:
+        """Raise `StillCapturing` when a capture has beaten within `silence` seconds."""
+        await self._flow.write(lambda c: log_reset.require_silence(c, silence))
 
     async def reset_log(
-        self, log: log_reset.Log, read_again: Collection[str]
-    ) -> Sequence[log_reset.LostPlace]:
-        """Go to the beginning of the new log; every other process must start again."""
+        self, log: log_reset.Log, read_again: Sequence[str], silence: float
+    ) -> Sequence[log_reset.NewPlace]:
+        """See `log_reset.reset`; every other process must start again."""
         return await self._flow.write(
-            lambda c: log_reset.reset(c, self.identity, log, read_again), seconds=None
+            lambda c: log_reset.reset(c, self.identity, log, read_again, silence), seconds=None
         )
 
     async def release_held(self, ends: Mapping[tuple[str, int], int]) -> int:

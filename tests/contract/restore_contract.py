@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.ledger.log_reset import LogPart, PartitionGone, RestorePending
+from schemas.ledger.log_reset import LogPart, PartitionGone, RestorePending, StillCapturing
 from schemas.ledger.model import (
     AttemptKind,
     DeliveryState,
@@ -43,6 +43,9 @@ from tests.contract.ledger_contract import (
 )
 
 Open = Callable[[], Awaitable[SqlLedger]]
+NOTICES = "onestop.notices"
+SILENCE = 0.0
+"""A capture of these tests counts as dead as soon as it has beaten."""
 
 
 def receipt(
@@ -363,10 +366,10 @@ class RestoreContract:
         new = {(TOPIC, 0): LogPart(start=0, end=1, topic_id="topic-2")}
         with pytest.raises(PositionHole):
             await ledger.take_over(FLOW, TOPIC, "topic-2", [0], "worker-b")
-        (place,) = await ledger.lost_places(new)
-        assert (place.next_offset, place.now.start) == (2, 0)
-        assert await ledger.reset_log(new, {TOPIC}) == [place]
-        assert await ledger.lost_places(new) == [], "doing it again changes nothing"
+        (place,) = await ledger.new_places(new, [TOPIC])
+        assert (place.next_offset, place.goes_to, place.lost) == (2, 1, True)
+        assert await ledger.reset_log(new, [TOPIC], SILENCE) == [place]
+        assert await ledger.new_places(new, [TOPIC]) == [], "doing it again changes nothing"
 
         again = await self._reopened(ledger)
         (position,) = await again.take_over(FLOW, TOPIC, "topic-2", [0], "worker-b")
@@ -398,13 +401,13 @@ class RestoreContract:
         await desk.put(make_event("e1", "d1"), make_event("e2", "d2"), partition=0)
         await desk.put(make_event("e3", "d3"), partition=1)
         filled = {(TOPIC, n): LogPart(start=0, end=n, topic_id=None) for n in range(3)}
-        lost = await ledger.lost_places(filled)
+        lost = await ledger.new_places(filled, [TOPIC])
         assert [place.partition for place in lost] == [0, 1, 2], "1 was filled up meanwhile"
         cut = {(TOPIC, n): LogPart(start=2 * n, end=9, topic_id=None) for n in range(3)}
-        lost = await ledger.lost_places(cut)
+        lost = await ledger.new_places(cut, [TOPIC])
         assert [(place.partition, place.now.start) for place in lost] == [(1, 2), (2, 4)]
         with pytest.raises(PartitionGone):
-            await ledger.lost_places({(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)})
+            await ledger.new_places({(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}, [TOPIC])
 
     async def test_a_topic_that_no_source_tells_again_is_read_from_its_beginning(
         self, ledger: SqlLedger
@@ -412,10 +415,71 @@ class RestoreContract:
         desk = await Desk.open(ledger)
         await desk.put(make_event("e1"), make_event("e2", version=2))
         new = {(TOPIC, 0): LogPart(start=0, end=1, topic_id=None)}
-        await ledger.reset_log(new, set())
+        await ledger.reset_log(new, [], SILENCE)
         ledger = await self._reopened(ledger)
         (position,) = await ledger.take_over(FLOW, TOPIC, None, [0], "worker-b")
         assert position.next_offset == 0
+
+    async def test_what_intake_had_taken_in_is_not_overtaken_by_what_waited_for_it(
+        self, ledger: SqlLedger
+    ) -> None:
+        told = [make_event("e80"), make_event("e90", version=2), make_event("e100", version=3)]
+        desk = await Desk.open(ledger)
+        await desk.put(told[0])
+        await self._intake_at(ledger, 2)  # e90 lay in the log of events when that was lost
+        log = {
+            (NOTICES, 0): LogPart(start=0, end=3, topic_id=None),
+            (TOPIC, 0): LogPart(start=0, end=0, topic_id=None),
+        }
+        places = await ledger.reset_log(log, [NOTICES, TOPIC], SILENCE)
+        ledger = await self._reopened(ledger)
+        (intake,) = await ledger.take_over("intake", NOTICES, None, [0], "worker-b")
+        assert intake.log_base == 0, "it is the same log"
+        desk = await Desk.open(ledger)
+        notices = [*told, *told]  # what was there, and what the capture tells again
+        await desk.put(*notices[intake.next_offset :])
+        work = await only(desk)
+        steps = [row.event_id for row in work.rows if row.operation is Operation.STEP]
+        assert steps == ["e80", "e90", "e100"]
+        assert [(p.topic, p.lost, p.goes_to) for p in places] == [
+            (NOTICES, False, 3),
+            (TOPIC, True, 0),
+        ]
+
+    async def test_a_topic_behind_the_lost_one_is_read_on(self, ledger: SqlLedger) -> None:
+        """Whatever lies there was made of notices that came before those that are lost."""
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"))
+        await self._intake_at(ledger, 2)
+        log = {
+            (NOTICES, 0): LogPart(start=0, end=0, topic_id=None),
+            (TOPIC, 0): LogPart(start=0, end=2, topic_id=None),
+        }
+        (place,) = await ledger.reset_log(log, [NOTICES, TOPIC], SILENCE)
+        assert (place.topic, place.lost) == (NOTICES, True)
+        ledger = await self._reopened(ledger)
+        assert (await Desk.open(ledger)).offsets == {0: 1}
+
+    async def _intake_at(self, ledger: SqlLedger, offset: int) -> None:
+        (taken,) = await ledger.take_over("intake", NOTICES, None, [0], "worker-a")
+        await ledger.enlist({0: taken.fence}, {0: offset}, (), {0: 0})
+
+    async def test_nothing_is_set_anew_while_a_capture_beats(self, ledger: SqlLedger) -> None:
+        desk = await Desk.open(ledger)
+        await desk.put(make_event("e1"))
+        new = {(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}
+        capture = await ledger.take_singleton("capture.x", "worker-a")
+        for refused in (ledger.require_silence(60.0), ledger.reset_log(new, [TOPIC], 60.0)):
+            with pytest.raises(StillCapturing, match=r"capture\.x \(worker-a\)"):
+                await refused
+        assert len(await ledger.new_places(new, [TOPIC])) == 1
+        await ledger.release_singleton(capture)
+        await ledger.require_silence(60.0)
+        assert len(await ledger.reset_log(new, [TOPIC], 60.0)) == 1
+
+    async def test_a_capture_that_died_long_ago_is_no_hindrance(self, ledger: SqlLedger) -> None:
+        await ledger.take_singleton("capture.x", "worker-a")
+        await ledger.require_silence(SILENCE)
 
     async def test_the_capture_forgets_what_it_saw_but_not_what_is_gone(
         self, ledger: SqlLedger
@@ -431,13 +495,13 @@ class RestoreContract:
         ]
         await ledger.save_page("x", "actions", capture, None, "17", seen)
         new = {(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}
-        await ledger.reset_log(new, set())
+        await ledger.reset_log(new, [], SILENCE)
         ledger = await self._reopened(ledger)
         assert await ledger.cursor("x", "actions") == "17", "nothing was lost that it had read"
 
         desk = await Desk.open(ledger)
         await desk.put(make_event("e2", version=2))
-        await ledger.reset_log(new, {TOPIC})
+        await ledger.reset_log(new, [TOPIC], SILENCE)
         ledger = await self._reopened(ledger)
         assert await ledger.cursor("x", "actions") is None
         capture = await ledger.take_singleton("capture.x", "worker-a")
@@ -448,7 +512,9 @@ class RestoreContract:
         await desk.put(make_event("e1"))
         await ledger.begin_restore()
         with pytest.raises(RestorePending):
-            await ledger.reset_log({(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}, {TOPIC})
+            await ledger.reset_log(
+                {(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}, [TOPIC], SILENCE
+            )
 
     async def test_ledger_and_log_both_lost_hold_everything_until_a_person_lets_it_go(
         self, ledger: SqlLedger
@@ -458,7 +524,9 @@ class RestoreContract:
         await restored(ledger, 0)  # the log ends below the position
         assert await ledger.held_partitions() == 1
         assert (await Desk.open(ledger)).offsets == {0: 1}
-        await ledger.reset_log({(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}, {TOPIC})
+        await ledger.reset_log(
+            {(TOPIC, 0): LogPart(start=0, end=0, topic_id=None)}, [TOPIC], SILENCE
+        )
         ledger = await self._reopened(ledger)
         desk = await Desk.open(ledger)
         await desk.put(make_event("e1"), make_event("e2", version=2))
