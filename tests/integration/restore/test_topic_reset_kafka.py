@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from schemas.ledger.migrate import upgrade
 from schemas.ledger.model import Operation, PositionHole
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import LocalRegistry
-from schemas.topics import DELIVERY_RECEIPTS, DOSSIER_EVENTS, TOPICS
+from schemas.topics import DEAD_LETTERS, DELIVERY_RECEIPTS, DOSSIER_EVENTS, TOPICS, Topic
 from streams import topic_reset
 from streams.kafka_clients import aiokafka_connection
 from streams.producer import Outgoing, Producer
@@ -98,28 +98,57 @@ async def take_over(ledger: SqlLedger, settings: Settings) -> Desk:
     )
 
 
-async def test_topics_made_anew_are_read_from_their_beginning_after_the_command(
+async def test_topics_made_anew_go_on_where_nothing_is_lost_or_overtaken(
     settings: Settings,
 ) -> None:
     logger = configure_logging(level="info", json=True)
     url = settings.ledger_url.get_secret_value()
     async with SqlLedger(url) as ledger:
         await (await take_over(ledger, settings)).put(make_event("e1"))
+        await letters(ledger, settings)
     assert [t.topic for t in await topic_reset.plan(settings)] == [DOSSIER_EVENTS.name], (
         "the log ends below the position"
     )
     await delete_topics(settings)
     await create(settings.kafka, replication=None, dry_run=False)
+    await produce(settings, DOSSIER_EVENTS, *range(30))
+    await produce(settings, DEAD_LETTERS, *range(30))
     async with SqlLedger(url) as ledger:
         with pytest.raises(PositionHole, match="thongsuot topics reset"):
             await take_over(ledger, settings)
-    (planned,) = await topic_reset.plan(settings)
-    assert (planned.flow, planned.partitions, planned.read) == ("ledger", PARTITIONS, 1)
-    assert await topic_reset.reset(settings, logger) == [planned]
+    planned = await topic_reset.plan(settings)
+    assert [(t.flow, t.topic, t.partitions, t.read, t.there, t.passed_over) for t in planned] == [
+        ("ledger", DEAD_LETTERS.name, PARTITIONS, 0, 30, 0),
+        ("ledger", DOSSIER_EVENTS.name, PARTITIONS, 1, 30, 30),
+    ]
+    assert await topic_reset.reset(settings, logger) == planned
     assert await topic_reset.reset(settings, logger) == []
     async with SqlLedger(url) as ledger:
-        desk = await take_over(ledger, settings)
-        assert desk.offsets == {0: 0, 1: 0}
+        events = (await take_over(ledger, settings)).offsets
+        assert sorted(events) == list(range(PARTITIONS))
+        assert all(events.values()), "both partitions have records"
+        assert sum(events.values()) == 30, "the source tells them again, in order"
+        assert await letters(ledger, settings) == {0: 0, 1: 0}, "which no source tells again"
+
+
+async def letters(ledger: SqlLedger, settings: Settings) -> dict[int, int]:
+    """Take `dead.letters` over; returns the positions."""
+    ids = await topic_ids(settings.kafka)
+    taken = await ledger.take_over(
+        "ledger", DEAD_LETTERS.name, ids[DEAD_LETTERS.name], range(PARTITIONS), "worker-a"
+    )
+    return {p.fence.partition: p.next_offset for p in taken}
+
+
+async def test_it_is_refused_while_a_capture_is_alive(settings: Settings) -> None:
+    """It is in no consumer group."""
+    logger = configure_logging(level="info", json=True)
+    async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
+        capture = await ledger.take_singleton("capture.one_stop", "may-1:4711:ab")
+        with pytest.raises(topic_reset.Refused, match=r"capture\.one_stop \(may-1:4711:ab\)"):
+            await topic_reset.reset(settings, logger)
+        await ledger.release_singleton(capture)
+    assert await topic_reset.reset(settings, logger) == []
 
 
 async def test_it_is_refused_while_a_worker_is_alive(settings: Settings) -> None:
@@ -167,14 +196,19 @@ async def test_a_restored_ledger_looks_for_receipts_since_its_last_settlement(
 
 
 async def produce_receipts(settings: Settings, codec: Codec, *numbers: int) -> None:
+    values = [codec.encode(receipt("d1", number)) for number in numbers]
+    await _produce(settings, [Outgoing(DELIVERY_RECEIPTS.name, b"d1", value) for value in values])
+
+
+async def produce(settings: Settings, topic: Topic, *numbers: int) -> None:
+    """Records of as many dossiers: every partition has some."""
+    await _produce(settings, [Outgoing(topic.name, f"d{n}".encode(), b"x") for n in numbers])
+
+
+async def _produce(settings: Settings, records: Sequence[Outgoing]) -> None:
     producer = Producer(aiokafka_connection(settings.kafka), timeout=20.0)
     await producer.start()
     try:
-        await producer.produce(
-            [
-                Outgoing(DELIVERY_RECEIPTS.name, b"d1", codec.encode(receipt("d1", number)))
-                for number in numbers
-            ]
-        )
+        await producer.produce(records)
     finally:
         await producer.stop(5.0)
