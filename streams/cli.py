@@ -51,8 +51,8 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)  # else ":100:" in the name of a process becomes a picture
+err = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 

@@ -52,11 +52,11 @@ async def ledger(
 
 
 async def test_a_living_capture_is_named_and_nothing_is_done(ledger: SqlLedger) -> None:
-    capture = await ledger.take_singleton("capture.one_stop", "may-1:4711:ab")
+    capture = await ledger.take_singleton("capture.one_stop", "may-1:100:ab")
     for command in ("reset", "release"):
         refused = await asyncio.to_thread(run, "topics", command, "--yes")
         assert refused.exit_code == 1
-        assert "capture vẫn đang chạy: capture.one_stop (may-1:4711:ab)" in refused.stderr
+        assert "capture vẫn đang chạy: capture.one_stop (may-1:100:ab)" in refused.stderr
         assert "a capture is alive" in refused.stderr
         assert "600 giây" in refused.stderr
     await ledger.still_the_same()
