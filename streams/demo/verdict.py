@@ -7,9 +7,11 @@ Behind a state that parks as foreseen to the end are at most the last steps befo
 may have been read together with that state, and a step waits for the state that it was read with.
 
 An *effect* is a creation, a changed state or an appended step; repeating an identical update is a
-duplicate call, not an effect. *Missing* is a step or final state that is absent though nothing of its
-dossier is parked. *Order* is the order of commits in the journal. Of two dossiers with one number either
-may win.
+duplicate call, not an effect. *Missing* is a step or final state that is absent though nothing that could
+hold it back is parked. *Order* is the order of commits in the journal: of the states among themselves, of
+the steps among themselves, and of both together: a step comes only after a state that is at least as new.
+States may be skipped, so that a step may come after a much newer one. Of two dossiers with one number
+either may win.
 """
 
 from __future__ import annotations
@@ -31,6 +33,11 @@ from connectors.one_stop.simulator.journal import (
 
 Held = Mapping[str, Any]
 """One dossier as `GET /_truth/dossiers` of the portal simulator gives it."""
+
+_BESIDE_BOTH = frozenset({"deleted_at_source"})
+"""What parks for this reason is neither a state nor a step, and holds nothing back."""
+_STEPS_ONLY = frozenset({"outcome_unknown", "gap"})
+"""What parks for these is a step: a state of unknown outcome is sent again, and a gap is in the steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +144,8 @@ def judge(
             steps=expected.steps.get(dossier, ()),
             history=histories[dossier],
             held=held.get(code),
-            excused=bool(reasons - foreseen),
+            steps_excused=bool(reasons - foreseen - _BESIDE_BOTH),
+            state_excused=bool(reasons - foreseen - _BESIDE_BOTH - _STEPS_ONLY),
             state_parked=final.owed is Owed.HELD and bool(reasons & foreseen),
         )
         latencies += case.judge()
@@ -151,10 +159,10 @@ def _written(portal: Held) -> bool:
     return bool(portal["steps"]) or any(v["kind"] != "birth" for v in portal["versions"])
 
 
-def _histories(entries: Sequence[Entry]) -> Mapping[int, list[State]]:
-    histories: dict[int, list[State]] = defaultdict(list)
+def _histories(entries: Sequence[Entry]) -> Mapping[int, list[Entry]]:
+    histories: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries:
-        histories[entry.dossier].append(entry.state)
+        histories[entry.dossier].append(entry)
     return histories
 
 
@@ -192,15 +200,16 @@ class _Case:
     code: str
     final: ExpectedState
     steps: Sequence[ExpectedStep]
-    history: Sequence[State]
+    history: Sequence[Entry]
     held: Held | None
-    excused: bool
+    steps_excused: bool  # something of it is parked that nobody foresaw, and steps wait behind it
+    state_excused: bool  # the same, and it may be its newest state
     state_parked: bool
 
     def judge(self) -> list[float]:
         """Count what is wrong; returns the latencies of the steps that arrived."""
         if self.held is None or not _written(self.held):
-            if self.final.owed in (Owed.MUST, Owed.EITHER) and not self.excused:
+            if self.final.owed in (Owed.MUST, Owed.EITHER) and not self.state_excused:
                 self._missing("final state")
             return []
         self._judge_state()
@@ -215,7 +224,7 @@ class _Case:
         assert self.held is not None
         if self.final.owed not in (Owed.MUST, Owed.EITHER) or _same(self.final.state, self.held):
             return
-        if self.excused:
+        if self.state_excused:
             return
         self.verdict.stale += 1
         self.verdict.findings.append(
@@ -235,11 +244,11 @@ class _Case:
         for version in self.held["versions"]:
             if version["kind"] == "birth":
                 continue
-            was = [i for i, state in enumerate(self.history) if _same(state, version)]
-            later = [i for i in was if i >= place and not self.history[i].held]
+            was = [i for i, entry in enumerate(self.history) if _same(entry.state, version)]
+            later = [i for i in was if i >= place and not self.history[i].state.held]
             if later:
                 place = later[0]
-            elif was and all(self.history[i].held for i in was):
+            elif was and all(self.history[i].state.held for i in was):
                 self.verdict.unexpected += 1
                 self.verdict.findings.append(f"{self.code}: a state that should wait for a person")
             elif was:
@@ -248,6 +257,24 @@ class _Case:
             else:
                 self.verdict.unexpected += 1
                 self.verdict.findings.append(f"{self.code}: a state that never was")
+
+    def _states_that_came(self) -> list[tuple[int, int]]:
+        """The number of each effect, and the newest commit of which it can be the state."""
+        assert self.held is not None
+        return [
+            (
+                version["effect"],
+                max(
+                    (
+                        entry.order
+                        for entry in self.history
+                        if not entry.state.held and _same(entry.state, version)
+                    ),
+                    default=0,
+                ),
+            )
+            for version in self.held["versions"]
+        ]
 
     def _judge_steps(self) -> list[float]:
         assert self.held is not None
@@ -259,6 +286,7 @@ class _Case:
                 known.add(key)
         latencies: list[float] = []
         arrived: set[int] = set()
+        came = self._states_that_came()
         last = 0
         for listed in self.held["steps"]:
             key = (_digits(listed["time"]), listed["officer"], listed["status"], listed["text"])
@@ -280,13 +308,18 @@ class _Case:
             if match.order < last:
                 self.verdict.order_violations += 1
                 self.verdict.findings.append(f"{self.code}: a step of {key[0]} out of order")
+            elif match.owed is not Owed.HELD and match.order > max(
+                (order for effect, order in came if effect < listed["effect"]), default=0
+            ):
+                self.verdict.order_violations += 1
+                self.verdict.findings.append(f"{self.code}: a step of {key[0]} before its state")
             last = max(last, match.order)
             latencies.append(listed["at"] - match.committed_at.timestamp())
         owed = [step for step in self.steps if step.owed in (Owed.MUST, Owed.EITHER)]
         while self.state_parked and owed and owed[-1].action not in arrived:
             owed.pop()
         for step in owed:
-            if step.action not in arrived and not self.excused:
+            if step.action not in arrived and not self.steps_excused:
                 self._missing(f"step of {step.step.at}")
         return latencies
 

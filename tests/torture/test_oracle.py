@@ -28,6 +28,7 @@ from tests.unit.demo.day_by_hand import (
     PLAIN,
     STUCK,
     Truth,
+    came_in_turn,
     expectation,
     good_parked,
     good_truth,
@@ -69,6 +70,10 @@ def steps_swapped(truth: Truth) -> None:
     steps[0], steps[1] = steps[1], steps[0]
 
 
+def a_step_before_its_state(truth: Truth) -> None:
+    came_in_turn(truth, PLAIN, "ststts")
+
+
 def created_twice(truth: Truth) -> None:
     created = next(v for v in truth[CODE]["versions"] if v["kind"] == "creation")
     truth[CODE]["versions"].insert(1, created)
@@ -88,6 +93,7 @@ def a_dossier_lost(truth: Truth) -> None:
         (a_step_lost, "missing"),
         (a_step_twice, "duplicate_effects"),
         (steps_swapped, "order_violations"),
+        (a_step_before_its_state, "order_violations"),
         (created_twice, "duplicate_effects"),
         (an_old_state_left, "stale"),
         (a_dossier_lost, "missing"),
@@ -105,6 +111,20 @@ def test_what_a_faulty_hub_leaves_behind_is_found(
 
 def test_a_portal_that_holds_what_it_should_gives_no_finding(expected: Expectation) -> None:
     assert wrong(judge(expected, good_truth(), good_parked())) == []
+
+
+@pytest.mark.parametrize("order", ["ststst", "sssttt", "ssttst"])
+def test_a_state_may_run_ahead_of_the_steps(expected: Expectation, order: str) -> None:
+    truth = good_truth()
+    came_in_turn(truth, PLAIN, order)
+    assert wrong(judge(expected, truth, good_parked())) == []
+
+
+def test_a_stale_state_is_not_excused_by_a_step_of_unknown_outcome(expected: Expectation) -> None:
+    truth = good_truth()
+    an_old_state_left(truth)
+    parked = {**good_parked(), PLAIN: frozenset({"outcome_unknown"})}
+    assert "stale: 1" in wrong(judge(expected, truth, parked))
 
 
 def test_a_dossier_parked_without_cause_is_found(expected: Expectation) -> None:

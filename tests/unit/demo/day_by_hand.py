@@ -175,15 +175,17 @@ def shown(held: State) -> dict[str, Any]:
     }
 
 
-def version(held: State, kind: str = "change") -> dict[str, Any]:
-    return {"kind": kind, "at": 0.0, **shown(held)}
+def version(held: State, kind: str = "change", effect: int = 1) -> dict[str, Any]:
+    """A state in `GET /_truth/dossiers`; `effect` is its number among all effects, the steps' included."""
+    return {"kind": kind, "at": 0.0, "effect": effect, **shown(held)}
 
 
-def listed(one: Step, at: float = 4_000_000_000.0) -> dict[str, Any]:
-    """A step in `GET /_truth/dossiers`; `at` is the Unix time of its arrival."""
+def listed(one: Step, at: float = 4_000_000_000.0, effect: int = 1_000) -> dict[str, Any]:
+    """A step there, after all states unless said otherwise; `at` is the Unix time of its arrival."""
     return {
         "kind": "step",
         "at": at,
+        "effect": effect,
         "time": _iso(one.at),
         "officer": one.officer,
         "status": one.status or "",
@@ -203,6 +205,15 @@ def holds(states: list[State], steps: list[Step], *, born: bool = False) -> dict
         ],
         "steps": [listed(one) for one in steps],
     }
+
+
+def came_in_turn(truth: Truth, dossier: int, order: str) -> None:
+    """Number the effects of a dossier anew: `s` the next of its states, `t` the next of its steps."""
+    held = truth[CODES[dossier]]
+    left = {"s": iter(held["versions"]), "t": iter(held["steps"])}
+    for effect, kind in enumerate(order, start=1):
+        next(left[kind])["effect"] = effect
+    assert [next(rest, None) for rest in left.values()] == [None, None], "all of them are numbered"
 
 
 def good_truth() -> Truth:

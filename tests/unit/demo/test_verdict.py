@@ -30,6 +30,7 @@ from tests.unit.demo.day_by_hand import (
     UNMAPPED,
     Parked,
     Truth,
+    came_in_turn,
     expectation,
     good_parked,
     good_truth,
@@ -129,6 +130,29 @@ def steps_out_of_order(truth: Truth, _: Parked) -> None:
     steps[0], steps[1] = steps[1], steps[0]
 
 
+def a_step_before_its_state(truth: Truth, _: Parked) -> None:
+    came_in_turn(truth, PLAIN, "ststts")
+
+
+def a_step_before_every_state(truth: Truth, _: Parked) -> None:
+    came_in_turn(truth, PLAIN, "tssstt")
+
+
+def a_step_with_only_the_birth_before_it(truth: Truth, _: Parked) -> None:
+    held = truth[CODES[PLAIN]]
+    held["versions"] = [
+        version(state(PLAIN, "1", received="", due=""), "birth"),
+        version(RETURNED),
+    ]
+    came_in_turn(truth, PLAIN, "ststt")
+
+
+def a_step_whose_state_never_came(truth: Truth, _: Parked) -> None:
+    truth[CODES[DELETED]]["steps"].append(listed(step(2, "4")))
+    truth[CODES[UNDONE]] = holds([state(UNDONE, "2")], [step(1, "2"), step(2, "4")])
+    truth[CODES[STUCK]] = holds([state(STUCK, "2")], [step(1, "2"), step(2, "4")])
+
+
 def created_twice(truth: Truth, _: Parked) -> None:
     truth[CODES[PLAIN]]["versions"].insert(1, version(RECEIVED, "creation"))
 
@@ -149,6 +173,10 @@ def state_went_back_for_a_while(truth: Truth, _: Parked) -> None:
 
 def final_state_of_before(truth: Truth, _: Parked) -> None:
     truth[CODES[PLAIN]] = holds([RECEIVED, PROCESSING], [step(1, "2"), step(2, "4"), step(3, "10")])
+
+
+def final_state_and_its_step_missing(truth: Truth, _: Parked) -> None:
+    truth[CODES[PLAIN]] = holds([RECEIVED, PROCESSING], [step(1, "2"), step(2, "4")])
 
 
 def final_state_without_a_result(truth: Truth, _: Parked) -> None:
@@ -182,6 +210,26 @@ def parked_and_nothing_came(truth: Truth, parked: Parked) -> None:
 
 def parked_for_another_reason(_: Truth, parked: Parked) -> None:
     parked[UNMAPPED] = frozenset({"field_missing"})
+
+
+def stale_behind_a_step_of_unknown_outcome(truth: Truth, parked: Parked) -> None:
+    final_state_and_its_step_missing(truth, parked)
+    parked[PLAIN] = frozenset({"outcome_unknown"})
+
+
+def nothing_came_behind_a_step_of_unknown_outcome(truth: Truth, parked: Parked) -> None:
+    del truth[CODES[PLAIN]]
+    parked[PLAIN] = frozenset({"outcome_unknown"})
+
+
+def missing_beside_a_deletion(truth: Truth, parked: Parked) -> None:
+    final_state_and_its_step_missing(truth, parked)
+    parked[PLAIN] = frozenset({"deleted_at_source"})
+
+
+def stale_behind_a_refusal(truth: Truth, parked: Parked) -> None:
+    final_state_and_its_step_missing(truth, parked)
+    parked[PLAIN] = frozenset({"rejected_by_target"})
 
 
 def not_parked(_: Truth, parked: Parked) -> None:
@@ -252,10 +300,22 @@ CASES = [
     Case("a text cut short", step_with_half_its_text, {"missing": 1, "unexpected": 1}),
     Case("another time", step_an_hour_late, {"missing": 1, "unexpected": 1}),
     Case("steps out of order", steps_out_of_order, {"order_violations": 1}),
+    Case("a step before its state", a_step_before_its_state, {"order_violations": 1}),
+    Case("a step before every state", a_step_before_every_state, {"order_violations": 1}),
+    Case(
+        "a portal-born dossier's step before our state", a_step_with_only_the_birth_before_it,
+        {"order_violations": 1},
+    ),
+    # Of the two that were undone the state may have been read afterwards; of the third it was not.
+    Case("a step whose state never came", a_step_whose_state_never_came, {"order_violations": 1}),
     Case("created twice", created_twice, {"duplicate_effects": 1}),
     Case("created though born there", created_though_born_there, {"duplicate_effects": 1}),
     Case("a state went back", state_went_back_for_a_while, {"order_violations": 1}),
-    Case("an old final state", final_state_of_before, {"stale": 1}),
+    # The last step is there, and waited for no state.
+    Case("an old final state", final_state_of_before, {"stale": 1, "order_violations": 1}),
+    Case(
+        "the last event is lost", final_state_and_its_step_missing, {"stale": 1, "missing": 1}
+    ),
     Case("a final state without a field", final_state_without_a_result, {"stale": 1}),
     Case("a state that never was", a_state_that_never_was, {"unexpected": 1}),
     Case("a dossier from nowhere", a_dossier_from_nowhere, {"unexpected": 1}),
@@ -267,6 +327,19 @@ CASES = [
         "parked for another reason", parked_for_another_reason,
         {"parked_not_expected": 1, "expected_not_parked": 1},
     ),
+    Case(
+        "a stale state is not excused by a step", stale_behind_a_step_of_unknown_outcome,
+        {"stale": 1, "parked_not_expected": 1},
+    ),
+    Case(
+        "a missing dossier is not excused by a step", nothing_came_behind_a_step_of_unknown_outcome,
+        {"missing": 1, "parked_not_expected": 1},
+    ),
+    Case(
+        "nothing is excused by a deletion", missing_beside_a_deletion,
+        {"stale": 1, "missing": 1, "parked_not_expected": 1},
+    ),
+    Case("a refusal excuses both", stale_behind_a_refusal, {"parked_not_expected": 1}),
     Case("not parked", not_parked, {"expected_not_parked": 1}),
     Case("both rivals parked", both_rivals_parked, {"parked_not_expected": 1, "unexpected": 1}),
     # Then both are held to have the number, and the second one did not arrive.
@@ -338,9 +411,35 @@ def a_state_was_skipped(truth: Truth, _: Parked) -> None:
     del truth[CODES[PLAIN]]["versions"][1]
 
 
+def every_state_came_before_the_steps(truth: Truth, _: Parked) -> None:
+    came_in_turn(truth, PLAIN, "sssttt")
+
+
+def each_step_came_after_its_state(truth: Truth, _: Parked) -> None:
+    came_in_turn(truth, PLAIN, "ststst")
+
+
+def a_newer_state_came_before_an_older_step(truth: Truth, _: Parked) -> None:
+    came_in_turn(truth, PLAIN, "ssttst")
+
+
+def all_states_were_squashed(truth: Truth, _: Parked) -> None:
+    truth[CODES[PLAIN]]["versions"] = [version(RETURNED, "creation")]
+    came_in_turn(truth, PLAIN, "sttt")
+
+
+def the_undone_step_was_read_when_it_was_undone(truth: Truth, _: Parked) -> None:
+    truth[CODES[UNDONE]]["steps"].append(listed(step(2, "4")))
+
+
 @pytest.mark.parametrize(
     "either",
     [
+        every_state_came_before_the_steps,
+        each_step_came_after_its_state,
+        a_newer_state_came_before_an_older_step,
+        all_states_were_squashed,
+        the_undone_step_was_read_when_it_was_undone,
         the_second_has_the_number,
         the_undone_step_was_seen,
         the_edited_text_came,
