@@ -287,7 +287,7 @@ async def unknown_schema(hub: Installation) -> None:
         if given != schema_id:
             raise Guard(f"the registry gave the id {given}, not {schema_id}")
         for name in hub.workers:
-            await hub.stop(name, measured=False)
+            await hub.stop(name, fault=False)
         await hub.start(*hub.workers)
         await hub.ready(*hub.workers)
 
@@ -377,6 +377,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=rolling_restart,
         brokers=3,
         least_faults=3,
+        least_hits=2,
     ),
     Scenario(
         name="broker_all_down",

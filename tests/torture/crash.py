@@ -39,7 +39,7 @@ def crash(point: CrashPoint) -> Scenario:
             before = len(hub.deaths)
             # Of capture only one passes its point at a time, whichever; of the rest each worker.
             chosen = tuple(names) if point is CrashPoint.AFTER_PRODUCE else (names[turn],)
-            await asyncio.gather(*(hub.stop(one, measured=False) for one in chosen))
+            await asyncio.gather(*(hub.stop(one, fault=False) for one in chosen))
             await hub.start(*chosen, crash=f"{point}:{numbers[turn]}")
             await hub.started(*chosen)
             hub.portion()

@@ -12,6 +12,7 @@ from typing import Any
 from streams.demo.hub_view import HubView
 
 WRITES = ("create", "update", "steps")
+SIGTERM = "SIGTERM"
 
 _OWNED = (
     "select \"partition\" from positions where flow = 'ledger' and topic = 'dossier.events'"

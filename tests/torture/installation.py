@@ -35,7 +35,7 @@ from streams.demo.processes import (
 from streams.demo.verdict import Expectation, Struck, Verdict, judge
 from tests.services.kafka import KafkaCluster
 from tests.torture import settings as common
-from tests.torture.evidence import Fault, in_hand, open_attempts
+from tests.torture.evidence import SIGTERM, Fault, in_hand, open_attempts
 from tests.torture.load import Load as Load  # scenarios take it from here
 from tests.torture.load import OneStop, written_so_far
 from tests.torture.standing import Standing, renew_topics
@@ -330,17 +330,17 @@ class Installation:
         """SIGCONT."""
         self.workers[name].wake()
 
-    async def stop(self, name: str, *, measured: bool = True) -> int:
-        """SIGTERM; returns the exit status."""
+    async def stop(self, name: str, *, fault: bool = True) -> int:
+        """SIGTERM; returns the exit status. `fault` False: it only makes room, and is not noted."""
         worker = self.workers[name]
-        progress = await self.progress()
+        if not fault:
+            self.say(f"stop {name}")
+            return await worker.stop()
+        progress, at = await self.progress(), time.time()
         found = await asyncio.to_thread(in_hand, self.view, worker.pid)
         found["open_codes"] = frozenset()  # it settles them itself, and nobody has to ask
-        at = time.time()
         status = await worker.stop()
-        self._keep(
-            Fault(kind="SIGTERM", worker=name, at=at, progress=progress, measured=measured, **found)
-        )
+        self._keep(Fault(kind=SIGTERM, worker=name, at=at, progress=progress, **found))
         return status
 
     async def until_in_call(self, name: str, seconds: float = _IN_CALL_SECONDS) -> bool:

@@ -228,7 +228,6 @@ SCENARIO = Scenario(
     prepare=without_poison,
     run=poison_storm,
     load=Load(events=1500, rate=60.0),
-    least_hits=10,
 )
 
 SCENARIOS: tuple[Scenario, ...] = (

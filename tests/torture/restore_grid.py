@@ -114,7 +114,7 @@ async def kafka_emptied(hub: Installation) -> None:
             lambda: _reading_on(hub), lambda flows: not flows, "pages only", PAGED_SECONDS
         )
         for name in hub.workers:
-            await hub.stop(name, measured=False)
+            await hub.stop(name, fault=False)
         await command(hub, "topics", "reset", "--yes")
         await hub.start(*hub.workers)
         await hub.ready(*hub.workers)

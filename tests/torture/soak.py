@@ -141,11 +141,10 @@ async def memory_by_backlog(hub: Installation) -> Sequence[Result]:
             await hub.start("w1")
             await hub.ready("w1")
         waiting = await _filled(hub, written / hub.load.events)
-        await hub.stop("w1", measured=False)
+        await hub.stop("w1", fault=False)
         await hub.trouble(trouble="refuse", seconds=3600)
         peaks[size] = await _peak(hub, f"m{size}")
         hub.say(f"{waiting} events waited: {peaks[size]:.0f} MiB at most")
-    hub.faults.clear()  # the stops only made room
     smallest = peaks[_SMALLEST]
     told = ", ".join(f"{size} events {peak:.0f} MiB" for size, peak in peaks.items())
     hub.say(told)
@@ -209,7 +208,7 @@ async def _peak(hub: Installation, name: str) -> float:
     if worker.starts > 1:
         raise Guard(f"{name} died, so its memory is not known")
     peak = await asyncio.to_thread(peak_mib, worker.pid)
-    await hub.stop(name, measured=False)
+    await hub.stop(name, fault=False)
     return peak
 
 

@@ -93,7 +93,7 @@ def _towards(url: str, ca: Path) -> dict[str, str]:
 
 async def _restart(hub: Installation, changes: Mapping[str, str]) -> None:
     for worker in hub.workers.values():
-        await hub.stop(worker.name, measured=False)
+        await hub.stop(worker.name, fault=False)
         worker.environment.update(changes)
     await hub.start(*hub.workers)
     await hub.ready(*hub.workers)

@@ -82,7 +82,7 @@ class OlderCopy:
 
 
 async def _stop(hub: Installation) -> None:
-    await asyncio.gather(*(hub.stop(name, measured=False) for name in hub.workers))
+    await asyncio.gather(*(hub.stop(name, fault=False) for name in hub.workers))
 
 
 async def _start(hub: Installation) -> None:
@@ -160,7 +160,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         prepare=_STAYS.prepare,
         run=_STAYS.renumbered,
         load=None,
-        least_faults=3,
         least_hits=0,
     ),
 )

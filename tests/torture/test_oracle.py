@@ -172,8 +172,9 @@ def test_enough_faults_that_hit_late_enough_pass_the_guards() -> None:
     [
         (replace(ROW, least_hits=0), [], "0 faults, at least 1"),
         (replace(ROW, least_faults=2), [fault()], "1 faults, at least 2"),
-        (ROW, [fault(hit=0)], "0 open attempts were struck"),
-        (replace(ROW, least_hits=7), [fault(), fault()], "6 open attempts were struck"),
+        (ROW, [fault(hit=0)], "0 faults struck an open attempt"),
+        (replace(ROW, least_hits=3), [fault(hit=9), fault(), fault(hit=0)], "2 faults struck"),
+        (ROW, [fault(kind="SIGTERM")], "0 faults struck an open attempt"),
         (ROW, [fault(progress=0.19), fault()], "came at 19% progress"),
         (replace(ROW, least_crashes=1), [fault()], "0 crash points were reached"),
     ],
@@ -181,6 +182,15 @@ def test_enough_faults_that_hit_late_enough_pass_the_guards() -> None:
 def test_too_little_is_a_finding(row: Scenario, faults: Sequence[Fault], says: str) -> None:
     found = unguarded(row, faults)
     assert [says in line for line in found] == [True], found
+
+
+def test_a_stop_strikes_where_the_row_is_about_stops() -> None:
+    assert unguarded(replace(ROW, stops_strike=True), [fault(kind="SIGTERM")]) == []
+
+
+def test_no_row_asks_for_more_than_its_faults_can_strike() -> None:
+    for one in scenarios():
+        assert one.least_hits <= max(one.least_faults, one.least_crashes), one.name
 
 
 def test_a_fault_at_a_crash_point_counts_as_one() -> None:
