@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from monitoring.crash_points import CrashPoint
 from streams.demo.verdict import Verdict
 from tests.torture import settings as common
-from tests.torture.evidence import SIGTERM, Fault, recovery
+from tests.torture.evidence import SIGTERM, Fault, parked_codes, recovery
 from tests.torture.installation import Guard, Installation, Load
 from tests.torture.settings import Scale
 from tests.torture.standing import Standing
@@ -214,8 +214,8 @@ async def result(
         # Status 70: it ended itself, so that it may be started again. A crash point kills.
         if not death.crash and death.status != 70:
             findings.append(f"{death.worker} ended with {death.status}: {death.said}")
-    slowest, slow = await _recovered(installation)
-    return replace(plain, findings=tuple(findings), recovery_s=slowest, slow=tuple(slow))
+    slowest, never, slow = await _recovered(installation)
+    return replace(plain, findings=(*findings, *never), recovery_s=slowest, slow=tuple(slow))
 
 
 def wrong(verdict: Verdict, exempt: Collection[str] = ()) -> list[str]:
@@ -259,19 +259,24 @@ def unguarded(scenario: Scenario, faults: Sequence[Fault]) -> list[str]:
     return found
 
 
-async def _recovered(installation: Installation) -> tuple[float | None, list[str]]:
+async def _recovered(installation: Installation) -> tuple[float | None, list[str], list[str]]:
+    """The longest recovery, what never recovered, and what did so too late."""
     measured = [fault for fault in installation.faults if fault.measured and fault.worker]
     if not measured:
-        return None, []
+        return None, [], []
     calls = await installation.portal.calls()
+    parked = await asyncio.to_thread(parked_codes, installation.view)
     held: list[float] = []
+    never: list[str] = []
     slow: list[str] = []
     for fault in measured:
-        felt = recovery(
-            fault, calls, installation.struck if installation.profile != "steps" else ()
-        )
+        felt = recovery(fault, calls, parked)
+        never += [
+            f"{fault.kind} of {fault.worker}: {code} never moved again"
+            for code in sorted(felt.never)[:3]
+        ]
         for name, took, most in (
-            ("its dossiers", felt.plain, common.RECOVERY_SECONDS),
+            ("nine of ten of its dossiers", felt.plain, common.RECOVERY_SECONDS),
             ("dossiers with an open attempt", felt.opened, common.RECOVERY_OPEN_SECONDS),
         ):
             if took is None:
@@ -282,4 +287,4 @@ async def _recovered(installation: Installation) -> tuple[float | None, list[str
                     f"{fault.kind} of {fault.worker}: {name} moved after {took:.1f} s, "
                     f"not within {most:.1f} s"
                 )
-    return (round(max(held), 1) if held else None), slow
+    return (round(max(held), 1) if held else None), never, slow

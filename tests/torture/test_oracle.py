@@ -205,14 +205,30 @@ def call(at: float, code: str, operation: str = "update", verdict: str | None = 
     return {"at": at, "codes": [code], "operation": operation, "verdict": verdict}
 
 
-def test_the_recovery_is_that_of_the_slowest_partition_with_work() -> None:
-    struck = fault(busy={0: frozenset({"A", "B"}), 1: frozenset({"C"}), 2: frozenset({"D"})})
-    calls = [call(99.0, "C"), call(103.0, "A"), call(104.5, "C"), call(109.0, "B")]
-    assert recovery(struck, calls).plain == 4.5
+def test_the_recovery_is_when_nine_of_ten_dossiers_have_moved() -> None:
+    codes = [f"D{number}" for number in range(10)]
+    struck = fault(busy=frozenset(codes))
+    calls = [call(99.0, "D9"), call(100.5, "another's")]
+    calls += [call(101.0 + number, code) for number, code in enumerate(codes)]
+    calls += [call(102.0, "D0")]
+    assert recovery(struck, calls).plain == 9.0
+    assert recovery(fault(busy=frozenset({"D0", "D9"})), calls).plain == 10.0, "of a few, all"
+
+
+def test_a_question_is_a_sign_of_life_too() -> None:
+    calls = [call(103.0, "A", "look_up", None), call(105.0, "A")]
+    assert recovery(fault(busy=frozenset({"A"})), calls).plain == 3.0
+
+
+def test_one_that_never_moved_is_found() -> None:
+    struck = fault(busy=frozenset({"A", "B", "C"}), open_codes=frozenset({"C"}))
+    felt = recovery(struck, [call(99.0, "B"), call(103.0, "A")])
+    assert (felt.plain, felt.never) == (3.0, frozenset({"B"}))
+    assert recovery(struck, [call(103.0, "A")], {"B"}).never == frozenset()
 
 
 def test_a_dossier_with_an_open_attempt_is_measured_by_itself() -> None:
-    struck = fault(busy={0: frozenset({"A", "B"})}, open_codes=frozenset({"A"}))
+    struck = fault(busy=frozenset({"A", "B"}), open_codes=frozenset({"A"}))
     calls = [call(103.0, "B"), call(104.0, "A", "look_up"), call(105.0, "A")]
     felt = recovery(struck, calls)
     assert (felt.plain, felt.opened) == (3.0, 4.0)
@@ -227,7 +243,7 @@ def test_what_is_parked_is_waited_for_by_nobody() -> None:
 
 def test_where_nothing_waited_nothing_is_measured() -> None:
     felt = recovery(fault(), [call(101.0, "A")])
-    assert (felt.plain, felt.opened) == (None, None)
+    assert (felt.plain, felt.opened, felt.never) == (None, None, frozenset())
 
 
 # --- results and rows
