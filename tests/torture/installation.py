@@ -47,6 +47,7 @@ _LOOK_SECONDS = 0.5
 _RESTART_SECONDS = 0.5
 _MOST_DEATHS = 40
 _IN_CALL_SECONDS = 10.0
+_PROGRESS_SECONDS = 120.0
 _AHEAD = 0.1
 _RUNNABLE = "select 1 from dossier_target where runnable or wake_at is not null limit 1"
 _SETTLE_SECONDS = 3.0
@@ -473,8 +474,13 @@ class Installation:
         held: int = (await self.portal.summary())["steps"]
         return min(1.0, held / max(planned, 1.0))
 
-    async def until_progress(self, share: float, seconds: float = 120.0) -> None:
+    def patience(self, least: float, share: float = 1.0) -> float:
+        """Seconds to wait for what depends on how much is written, see `Load.patience`."""
+        return self.load.patience(least, share) if self.load is not None else least
+
+    async def until_progress(self, share: float) -> None:
         """Until the portal holds this share. Raises `Guard` when it does not come to that."""
+        seconds = self.patience(_PROGRESS_SECONDS, share)
         await self.until(
             lambda: self.progress(), lambda now: now >= share, f"{share:.0%} progress", seconds
         )
@@ -505,11 +511,13 @@ class Installation:
         except SQLAlchemyError:
             return None
 
-    async def rest(self, seconds: float = 180.0) -> None:
+    async def rest(self, least: float = 180.0) -> None:
         """Until nothing moves and nothing is open but what is parked, or the time is over.
 
-        A clean verdict ends it when nothing has moved for 3 s; any other is believed after 18 s.
+        A clean verdict ends it when nothing has moved for 3 s; any other is believed after 18 s. The time is
+        `least` seconds and what a day of this size may take.
         """
+        seconds = self.patience(least)
         self.allow(1.0)
         for worker in self.workers.values():
             if worker.running and not worker.frozen:

@@ -14,6 +14,8 @@ from streams.demo.processes import end, start_simulator
 from tests.torture import settings as common
 
 _THROTTLE_SECONDS = 0.1
+_PATIENCE = 3.0
+"""A machine may be so many times as slow in delivering as the day is in being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,13 @@ class Load:
     @property
     def seconds(self) -> float:
         return self.events / self.rate
+
+    def patience(self, least: float, share: float = 1.0) -> float:
+        """How many seconds to wait until so much of the day is at the portal, at the very longest.
+
+        `least`: for what takes as long however small the day is.
+        """
+        return least + _PATIENCE * share * self.seconds
 
 
 class OneStop:

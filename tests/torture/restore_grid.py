@@ -93,7 +93,12 @@ async def _restored(hub: Installation) -> None:
     if not lines(hub, "restore_began"):
         hub.findings.append("guard: no worker took note that the ledger is an older one")
     # A partition is looked at when everything that the log holds of it is enlisted again.
-    await hub.until(lambda: _proved(hub), bool, "a delivery proved by its receipt in the log")
+    await hub.until(
+        lambda: _proved(hub),
+        bool,
+        "a delivery proved by its receipt in the log",
+        hub.patience(60.0),
+    )
 
 
 async def _proved(hub: Installation) -> int:

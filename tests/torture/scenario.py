@@ -121,6 +121,7 @@ class Scenario:
     least_progress: float = common.LEAST_PROGRESS
     exempt: frozenset[str] = frozenset()
     rest_seconds: float = 180.0
+    """How long to wait for rest at least; a large day takes longer."""
     core: bool = False
     full: bool = True
     """Whether the full scale changes its load; a scripted row stays as it is."""
@@ -130,8 +131,7 @@ class Scenario:
         if self.load is None or not self.full or scale is common.SHORT:
             return self
         grown = scale.events / common.SHORT.events
-        load = replace(self.load, events=round(self.load.events * grown))
-        return replace(self, load=load, rest_seconds=self.rest_seconds + load.seconds)
+        return replace(self, load=replace(self.load, events=round(self.load.events * grown)))
 
 
 async def play(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,6 +25,8 @@ from tests.torture.worker import Worker
 
 _RATE = 50.0
 _KILL_EVERY = 20.0
+_UNDISTURBED = 2.0
+"""So long all of them work at least before the next kill."""
 _SAMPLE_SECONDS = 0.5
 _WARM = 1 / 3
 """Of the soak: imports, caches, connection pools and the first work fill up, which is no leak."""
@@ -43,7 +47,23 @@ class Soak(Scenario):
 
     def at(self, scale: Scale) -> Soak:
         load = Load(events=round(scale.soak_seconds * _RATE), rate=_RATE)
-        return replace(self, load=load, rest_seconds=self.rest_seconds + scale.soak_seconds / 10)
+        least = max(1, _kills(load.seconds) // 3)  # a slow machine leaves kills out
+        return replace(self, load=load, least_faults=least, least_hits=max(1, least // 2))
+
+
+def _kills(seconds: float) -> int:
+    """How many kills a soak of this length plans."""
+    return max(1, round(seconds / _KILL_EVERY) - 1)
+
+
+def next_kill(seconds: float, ready_at: float) -> float | None:
+    """When the next kill of a soak of this length is due; seconds since its beginning, as `ready_at` is.
+
+    Those for which it is too late are left out and not made up for. None: there is none left.
+    """
+    every = seconds / (_kills(seconds) + 1)
+    due = every * max(1, math.ceil((ready_at + _UNDISTURBED) / every))
+    return due if due < seconds else None
 
 
 async def soak(hub: Installation) -> None:
@@ -54,12 +74,13 @@ async def soak(hub: Installation) -> None:
     watcher = asyncio.create_task(watch(lambda: hub.workers[watched].pid, _SAMPLE_SECONDS, samples))
     began = time.monotonic()
     try:
-        await hub.until_progress(common.LEAST_PROGRESS, seconds=60 + hub.load.seconds)
-        kills = max(1, round(hub.load.seconds / _KILL_EVERY) - 1)
-        for number in range(kills):
-            due = began + hub.load.seconds * (number + 1) / (kills + 1)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            name = mortal[number % len(mortal)]
+        await hub.until_progress(common.LEAST_PROGRESS)
+        for name in itertools.cycle(mortal):
+            now = time.monotonic() - began
+            due = next_kill(hub.load.seconds, now)
+            if due is None:
+                break
+            await asyncio.sleep(due - now)
             await hub.kill(name)
             await hub.start(name)
             await hub.ready(name)

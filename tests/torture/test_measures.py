@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.torture.memory import Sample, look, peak_mib, trend
 from tests.torture.outage import Flow, flow, slower
 from tests.torture.said import said
 from tests.torture.settings import CORE, FULL, SHORT
-from tests.torture.soak import BACKLOGS, SOAK, grown
+from tests.torture.soak import BACKLOGS, SOAK, grown, next_kill
 
 
 def samples(resident: list[float], sockets: list[float] | None = None) -> list[Sample]:
@@ -66,6 +67,29 @@ def test_a_soak_is_as_long_as_its_scale() -> None:
         load = SOAK.at(scale).load
         assert load is not None
         assert load.seconds == pytest.approx(scale.soak_seconds)
+
+
+def kills(seconds: float, progress_at: float, restart: float) -> list[float]:
+    """When a soak kills that begins to do so then, on a machine that needs so long for a restart."""
+    killed: list[float] = []
+    due = next_kill(seconds, progress_at)
+    while due is not None:
+        killed.append(due)
+        due = next_kill(seconds, due + restart)
+    return killed
+
+
+def test_the_kills_of_a_soak_are_spread_over_its_length() -> None:
+    assert kills(60.0, 13.0, 10.0) == [20.0, 40.0]
+    assert len(kills(3600.0, 15.0, 10.0)) == 179
+
+
+def test_a_late_machine_leaves_kills_out_and_makes_up_for_none() -> None:
+    killed = kills(3600.0, 720.0, 25.0)
+    assert killed[0] == 740.0
+    assert {later - sooner for sooner, later in pairwise(killed)} == {40.0}
+    assert len(killed) >= SOAK.at(FULL).least_faults > 1
+    assert kills(20.0, 19.0, 5.0) == []
 
 
 def test_the_largest_backlog_of_a_full_run_is_a_hundredfold() -> None:

@@ -323,6 +323,26 @@ def test_the_scale_changes_how_much_is_written() -> None:
     assert replace(row, full=False).at(FULL).load == row.load
 
 
+async def test_a_large_day_is_given_the_time_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load = replace(ROW, load=Load(events=3000)).at(FULL).load
+    assert load is not None
+    waited: dict[str, float] = {}
+
+    async def until(_: object, ask: object, enough: object, what: str, seconds: float) -> None:
+        waited[what] = seconds
+
+    monkeypatch.setattr(Installation, "until", until)
+    hub = Installation(Standing(), tmp_path, load=load)
+    for share in (LEAST_PROGRESS, 0.6):
+        await hub.until_progress(share)
+        assert waited[f"{share:.0%} progress"] > 2 * share * load.seconds
+    assert load.seconds > 800, "the full day takes longer than any plain limit"
+    assert hub.patience(180.0) > 2 * load.seconds
+    assert Installation(Standing(), tmp_path).patience(180.0) == 180.0, "nobody writes"
+
+
 def test_a_resumed_run_plays_only_what_is_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
