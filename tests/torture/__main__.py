@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +21,7 @@ from rich.table import Table
 from tests.services.server_process import ServiceFailed, ServiceMissing
 from tests.torture import settings as common
 from tests.torture.catalogue import chosen
+from tests.torture.kept import Kept, Run, keep, read
 from tests.torture.scenario import Result, Scenario, play
 from tests.torture.settings import Scale
 from tests.torture.standing import Standing
@@ -57,7 +59,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--resume",
         type=Path,
         metavar="FILE",
-        help="keep every result there; what is there already is not played again",
+        help="keep every result there; what this commit has there already is not played again",
+    )
+    parser.add_argument(
+        "--any-commit",
+        action="store_true",
+        help="with --resume: nor what another commit has there",
     )
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep logs and truth of every scenario there"
@@ -98,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _play_all(
     wanted: Sequence[Scenario], scale: Scale, standing: Standing, options: argparse.Namespace
 ) -> list[Result]:
-    done = _done(options.resume)
+    run = Run.now(scale.name)
+    done = _done(options.resume, run, any_commit=options.any_commit)
     results: list[Result] = []
     for number, scenario in enumerate(wanted, start=1):
         began = time.monotonic()
@@ -107,7 +115,10 @@ async def _play_all(
             found = done[scenario.name]
         else:
             found = await play(scenario.at(scale), standing, keep=options.keep)
-            _keep(options.resume, scenario, found)
+            if options.resume is not None:
+                # The commit is that of the beginning; the day may be another by now.
+                ended = replace(run, day=Run.now(scale.name).day)
+                keep(options.resume, Kept(scenario=scenario.name, run=ended, results=found))
         results += found
         for result in found:
             if options.json:
@@ -117,21 +128,15 @@ async def _play_all(
     return results
 
 
-def _done(file: Path | None) -> dict[str, list[Result]]:
-    """What an earlier run kept, by scenario."""
-    done: dict[str, list[Result]] = {}
-    if file is not None and file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            held = json.loads(line)
-            done[held["scenario"]] = [Result.from_json(one) for one in held["results"]]
-    return done
-
-
-def _keep(file: Path | None, scenario: Scenario, found: Sequence[Result]) -> None:
-    if file is not None:
-        line = {"scenario": scenario.name, "results": [one.as_json() for one in found]}
-        with file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+def _done(file: Path | None, run: Run, *, any_commit: bool) -> dict[str, Sequence[Result]]:
+    """What need not be played again, by scenario; another scale proves something else."""
+    if file is None:
+        return {}
+    return {
+        name: one.results
+        for name, one in read(file).items()
+        if one.run.scale == run.scale and (any_commit or one.run.commit == run.commit)
+    }
 
 
 def _in_words(found: Sequence[Result]) -> str:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Collection
 from pathlib import Path
 
-import psutil
-
-from tests.torture.scenario import Result
+from tests.torture.kept import Kept, Run, read
 
 COLUMNS = (
     *("profile", "events", "faults_injected", "missing", "duplicate_effects"),
@@ -20,11 +15,14 @@ COLUMNS = (
 )
 
 
-def report(results: Sequence[Result], machine: str, day: date) -> str:
-    """Markdown: where and when, the table, and every finding."""
+def report(kept: Collection[Kept]) -> str:
+    """Markdown: where and when each row was played, the table, and every finding."""
+    results = [result for one in kept for result in one.results]
     failed = [one for one in results if not one.passed]
     lines = [
-        f"{day.isoformat()}, {machine}: {len(results)} rows, {len(failed)} failed.",
+        *(f"- {line}" for line in _runs([one.run for one in kept])),
+        "",
+        f"{len(results)} rows, {len(failed)} failed.",
         "",
         "| scenario | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " | verdict |",
         "|---|" + "---|" * (len(COLUMNS) + 1),
@@ -40,20 +38,17 @@ def report(results: Sequence[Result], machine: str, day: date) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """This machine in a few words."""
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{psutil.cpu_count()} processors, {memory:.0f} GiB, {platform.system()} "
-        f"{platform.release().partition('-')[0]}, Python {platform.python_version()}"
-    )
-
-
-def read(file: Path) -> list[Result]:
-    """Every result of a file that `--resume` wrote."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [Result.from_json(one) for line in lines for one in json.loads(line)["results"]]
+def _runs(runs: Collection[Run]) -> list[str]:
+    """One line for each commit, scale and machine, with the days on which it was played."""
+    days: dict[str, set[str]] = {}
+    for run in runs:
+        what = f"commit {run.commit or 'unknown'}, scale {run.scale}, {run.machine}"
+        days.setdefault(what, set()).add(run.day)
+    return [
+        f"{' to '.join(sorted({min(played), max(played)}))}: {what}"
+        for what, played in days.items()
+    ]
 
 
 if __name__ == "__main__":
-    print(report(read(Path(sys.argv[1])), machine(), datetime.now(UTC).date()))
+    print(report(read(Path(sys.argv[1])).values()))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ import pytest
 
 from streams.demo.verdict import Expectation, judge
 from tests.torture import __main__ as command
+from tests.torture import kept
 from tests.torture import scenario as scenarios_module
 from tests.torture.catalogue import chosen, scenarios
 from tests.torture.evidence import Fault, recovery
 from tests.torture.installation import Guard, Installation, Load, only
+from tests.torture.kept import Kept, Run, keep, read
 from tests.torture.report import report
 from tests.torture.scenario import Result, Scenario, play, unguarded, wrong
 from tests.torture.settings import CORE, FULL, LEAST_PROGRESS, SHORT
@@ -343,41 +344,84 @@ async def test_a_large_day_is_given_the_time_that_it_takes(
     assert Installation(Standing(), tmp_path).patience(180.0) == 180.0, "nobody writes"
 
 
-def test_a_resumed_run_plays_only_what_is_left(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    played: list[str] = []
+@pytest.fixture
+def checked_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A box with the commit that is checked out."""
+    box = ["one"]
+    monkeypatch.setattr(kept, "commit", lambda: box[0])
+    return box
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what was played, in a few milliseconds each; `join` fails."""
+    names: list[str] = []
 
     async def short(scenario: Scenario, *_: object, **__: object) -> Sequence[Result]:
-        played.append(scenario.name)
+        names.append(scenario.name)
         findings = ("stale: 1",) if scenario.name == "join" else ()
         return [Result(scenario=scenario.name, profile="steps", findings=findings, row="kill")]
 
     monkeypatch.setattr(command, "play", short)
-    file = tmp_path / "kept"
+    return names
+
+
+def run_command(*words: str) -> tuple[int, list[str]]:
+    """The exit status, and the scenarios of the results that were printed."""
+    out = StringIO()
+    with redirect_stdout(out), redirect_stderr(StringIO()):
+        status = command.main(["--json", *words])
+    return status, [json.loads(line)["scenario"] for line in out.getvalue().splitlines()]
+
+
+def test_a_resumed_run_plays_only_what_is_left(
+    checked_out: list[str], played: list[str], tmp_path: Path
+) -> None:
     names = ["kill_each_in_turn", "join"]
-    told = []
-    for only_ in (names[:1], names):
-        out = StringIO()
-        with redirect_stdout(out), redirect_stderr(StringIO()):
-            status = command.main(["--json", "--resume", str(file), "--only", *only_])
-        told.append(
-            (status, [json.loads(line)["scenario"] for line in out.getvalue().splitlines()])
-        )
+    words = ("--resume", str(tmp_path / "kept"), "--only")
+    assert run_command(*words, *names[:1]) == (0, names[:1])
+    assert run_command(*words, *names) == (1, names)
     assert played == names
-    assert told == [(0, names[:1]), (1, names)]
 
 
-def test_the_report_names_every_row_and_every_failure() -> None:
-    text = report(
-        [
-            Result(scenario="good", profile="steps", events=3000, recovery_s=4.2),
-            Result(scenario="bad", profile="state", stale=1, findings=("stale: 1", "code: old")),
-        ],
-        "2 processors",
-        date(2026, 11, 23),
-    )
-    assert "2026-11-23, 2 processors: 2 rows, 1 failed." in text
+def test_what_another_commit_or_scale_has_shown_is_played_again(
+    checked_out: list[str], played: list[str], tmp_path: Path
+) -> None:
+    words = ("--resume", str(tmp_path / "kept"), "--only", "join")
+    run_command(*words)
+    checked_out[0] = "two"
+    run_command(*words, "--any-commit")
+    assert played == ["join"]
+    run_command(*words)
+    run_command(*words)
+    assert played == ["join"] * 2
+    run_command(*words, "--full", "--any-commit")
+    assert played == ["join"] * 3
+
+
+def test_a_commit_is_named_where_there_is_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert kept.commit() == ""
+
+
+def row_of(run: Run, result: Result) -> Kept:
+    return Kept(scenario=result.scenario, run=run, results=[result])
+
+
+def test_the_report_says_of_every_row_when_and_where_it_was_played(tmp_path: Path) -> None:
+    run = Run(commit="abc", day="2026-11-23", machine="2 processors", scale="full")
+    good = Result(scenario="good", profile="steps", events=3000, recovery_s=4.2)
+    bad = Result(scenario="bad", profile="state", stale=1, findings=("stale: 1", "code: old"))
+    file = tmp_path / "kept"
+    keep(file, row_of(replace(run, commit="older"), bad))
+    keep(file, row_of(run, bad))
+    keep(file, row_of(replace(run, day="2026-11-24"), good))
+    keep(file, row_of(replace(run, machine="4 processors"), replace(good, scenario="other")))
+    text = report(read(file).values())
+    assert "- 2026-11-23 to 2026-11-24: commit abc, scale full, 2 processors\n" in text
+    assert "- 2026-11-23: commit abc, scale full, 4 processors\n" in text
+    assert "older" not in text, "what was played again is no result any more"
+    assert "3 rows, 1 failed." in text
     assert "| `good` | steps | 3000 | 0 |" in text
     assert "| 4.2 | pass |" in text
     assert "**FAIL**" in text
