@@ -368,7 +368,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=leader_killed,
         brokers=3,
         least_faults=2,
-        core=True,
     ),
     Scenario(
         name="broker_rolling_restart",
@@ -392,7 +391,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="two of three brokers down for 10 s: nothing can be confirmed",
         run=too_few_in_sync,
         brokers=3,
-        core=True,
     ),
     Scenario(
         name="broker_slow_and_narrow",

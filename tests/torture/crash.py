@@ -16,7 +16,8 @@ LATER = {
     CrashPoint.AFTER_ENLIST: 4,
     CrashPoint.AFTER_RECEIPT_PRODUCE: 3,
 }
-"""The later passage; of the engine's points, which every call passes, it is the 40th."""
+"""The later passage; of the engine's points, which every call passes, it is another one."""
+_LATER_CALL = 15  # a worker comes to it in the last portion of the smallest day
 
 CORE = frozenset(
     {
@@ -31,7 +32,7 @@ IN_CALL = (CrashPoint.AFTER_INTENT, CrashPoint.AFTER_WRITE, CrashPoint.AFTER_ANS
 
 def crash(point: CrashPoint) -> Scenario:
     """A worker dies there at its first passage since its start, then another one at a later passage."""
-    numbers = (1, LATER.get(point, 40))
+    numbers = (1, LATER.get(point, _LATER_CALL))
 
     async def run(hub: Installation) -> None:
         names = [*hub.workers]

@@ -236,7 +236,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         row="outage",
         about="the portal takes no connections for 10 s under load, then the backlog drains",
         run=portal_away,
-        core=True,
     ),
     Scenario(
         name="portal_silent",

@@ -270,7 +270,6 @@ SOAK = Soak(
     row="soak",
     about="regular kills; memory, sockets and handles of the worker that lives through it do not grow",
     run=soak,
-    core=True,
 )
 
 SCENARIOS: tuple[Scenario, ...] = (SOAK, BACKLOGS)

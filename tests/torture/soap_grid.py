@@ -78,6 +78,7 @@ def soap_grid(profile: str, per_cell: int) -> SoapGrid:
             "ENGINE__CIRCUIT_WINDOW": "10000",
         },
         per_cell=per_cell,
+        core=profile == "steps",
     )
 
 

@@ -1,6 +1,7 @@
-"""The core of the torture: the rows that every merge must pass. Needs Kafka and PostgreSQL.
+"""The core of the torture: the twelve rows that every merge must pass, in about five minutes.
 
-How long a recovery took is judged by `make torture` on a machine of its own, not here.
+Needs Kafka and PostgreSQL. How long a recovery took is judged by `make torture` on a machine of its own, not
+here.
 """
 
 from __future__ import annotations

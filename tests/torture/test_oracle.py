@@ -23,6 +23,8 @@ from tests.torture.kept import Kept, Run, keep, read
 from tests.torture.report import report
 from tests.torture.scenario import Result, Scenario, play, unguarded, wrong
 from tests.torture.settings import CORE, FULL, LEAST_PROGRESS, SHORT
+from tests.torture.soap_evidence import LEAST_PER_CELL
+from tests.torture.soap_grid import SoapGrid
 from tests.torture.standing import Standing
 from tests.unit.demo.day_by_hand import (
     CODES,
@@ -302,6 +304,21 @@ def test_the_kill_and_crash_rows_have_their_guards() -> None:
         assert one.least_faults >= 1, one.name
         assert one.least_progress >= LEAST_PROGRESS, one.name
         assert one.exempt == frozenset(), one.name
+
+
+def test_the_core_is_twelve_rows_of_every_kind_that_loses_something() -> None:
+    core = chosen(core=True)
+    assert len(core) == 12
+    assert {one.row for one in core} >= {"kill", "crash", "soap", "ledger"}
+    assert {one.brokers for one in core} == {1}, "a second cluster is a minute of starting"
+
+
+def test_every_cell_of_the_grid_has_its_dossiers_in_the_core() -> None:
+    (grid,) = [one for one in chosen(core=True) if one.row == "soap"]
+    scaled = grid.at(CORE)
+    assert isinstance(scaled, SoapGrid)
+    assert scaled.core
+    assert scaled.per_cell >= LEAST_PER_CELL
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
