@@ -220,13 +220,13 @@ async def with_registry(hub: Installation) -> None:
     proxies = await hub.open(Toxiproxy())
     where = urlsplit(registry.url)
     link = await asyncio.to_thread(proxies.link, where.netloc)
-    hub.prepared = _Registry(registry.url, link, max(await _register(registry.url)))
+    hub.prepared = _Registry(registry, link, max(await _register(registry.url)))
     hub.settings["REGISTRY_URL"] = f"http://{link.listen}{where.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Registry:
-    url: str
+    server: ApicurioServer
     link: Link
     last_id: int  # the highest that it has given
 
@@ -264,36 +264,90 @@ async def _refused_starts(hub: Installation) -> int:
 async def unknown_schema(hub: Installation) -> None:
     """A newer writer's record comes before its schema: the flow stops and pages, nothing is dropped.
 
-    Its partition goes from worker to worker, and each of them stops. When the schema is there, the
-    operator restarts them. The record repeats an event that the hub has, so the portal must not see it.
+    When the schema is there, the operator restarts the workers.
     """
     registry: _Registry = hub.prepared
     schema_id = registry.last_id + 1
     async for _ in hub.portions(1):
-        place, key, value = await asyncio.to_thread(_first_event, hub.kafka.bootstrap)
-        await _strike(hub, "unknown schema")
-        newer, record = _as_of_a_newer_writer(value, schema_id)
-        await asyncio.to_thread(_write, hub.kafka.bootstrap, [(place, key, record)])
-        await hub.until(partial(_paged, hub), bool, "workers that stopped and paged", 90)
-        for name, worker in hub.workers.items():
-            for line in said(worker.log, "flow_paged"):
-                if line["reason"] != "unknown_schema_id" or str(schema_id) not in line["detail"]:
-                    hub.findings.append(f"{name} paged for another reason: {line['detail']}")
-        client = HttpRegistry(registry.url, timeout=_REGISTRY_SECONDS)
-        try:
-            given = await client.register(DOSSIER_EVENTS.subject, newer)
-        finally:
-            await client.close()
-        if given != schema_id:
-            raise Guard(f"the registry gave the id {given}, not {schema_id}")
-        for name in hub.workers:
-            await hub.stop(name, fault=False)
-        await hub.start(*hub.workers)
-        await hub.ready(*hub.workers)
+        newer = await _unreadable(hub, schema_id, "the registry does not know it")
+        await _give(registry, DOSSIER_EVENTS.subject, newer, schema_id)
+        await _stop(hub)
+        await _start(hub)
+
+
+async def incompatible_schema(hub: Installation) -> None:
+    """The registry of the workers is not the writer's: it has another schema of the same id and name.
+
+    The flow stops and pages, nothing is dropped. The operator gives them the right registry, and
+    restarts them.
+    """
+    registry: _Registry = hub.prepared
+    schema_id = registry.last_id + 1
+    async for _ in hub.portions(1):
+        await _give(registry, "somebody-else-value", _incompatible(), schema_id)
+        newer = await _unreadable(hub, schema_id, "this version cannot read it")
+        await _stop(hub)
+        await asyncio.to_thread(registry.server.stop)
+        await asyncio.to_thread(registry.server.start)  # it comes back empty
+        if max(await _register(registry.server.url)) != registry.last_id:
+            raise Guard("the registry did not give the same ids again")
+        await _give(registry, DOSSIER_EVENTS.subject, newer, schema_id)
+        await _start(hub)
+
+
+async def _unreadable(hub: Installation, schema_id: int, why: str) -> str:
+    """Write an event of this schema id, and wait for every worker's page. Returns the schema that reads it.
+
+    Its partition goes from worker to worker, and each of them stops. The record repeats an event that the
+    hub has, so the portal must not see it.
+    """
+    place, key, value = await asyncio.to_thread(_first_event, hub.kafka.bootstrap)
+    await _strike(hub, "unreadable schema")
+    newer, record = _as_of_a_newer_writer(value, schema_id)
+    await asyncio.to_thread(_write, hub.kafka.bootstrap, [(place, key, record)])
+    await hub.until(partial(_paged, hub), bool, "workers that stopped and paged", 90)
+    for name, worker in hub.workers.items():
+        for line in said(worker.log, "flow_paged"):
+            told = f"{line['reason']}: {line['detail']}"
+            if not all(word in told for word in ("unknown_schema_id", str(schema_id), why)):
+                hub.findings.append(f"{name} paged for another reason: {told}")
+    return newer
 
 
 async def _paged(hub: Installation) -> bool:
     return all(said(worker.log, "flow_paged") for worker in hub.workers.values())
+
+
+async def _give(registry: _Registry, subject: str, schema: str, schema_id: int) -> None:
+    """Register a schema. Raises `Guard` when it does not get this id."""
+    client = HttpRegistry(registry.server.url, timeout=_REGISTRY_SECONDS)
+    try:
+        given = await client.register(subject, schema)
+    finally:
+        await client.close()
+    if given != schema_id:
+        raise Guard(f"the registry gave the id {given}, not {schema_id}")
+
+
+async def _stop(hub: Installation) -> None:
+    for name in hub.workers:
+        await hub.stop(name, fault=False)
+
+
+async def _start(hub: Installation) -> None:
+    await hub.start(*hub.workers)
+    await hub.ready(*hub.workers)
+
+
+def _incompatible() -> str:
+    """An event of our name with a text where our version reads a number."""
+    entry = packaged.BY_CLASS[DOSSIER_EVENTS.record]
+    known = packaged.schema(entry, packaged.latest(entry))
+    fields = [
+        {**field, "type": "string"} if field["name"] == "read_seq" else field
+        for field in known["fields"]
+    ]
+    return json.dumps({**known, "fields": fields})
 
 
 def _as_of_a_newer_writer(value: bytes, schema_id: int) -> tuple[str, bytes]:
@@ -422,6 +476,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="a record of a schema that the registry does not know: the flow pages, and goes on later",
         prepare=with_registry,
         run=unknown_schema,
+    ),
+    Scenario(
+        name="broker_incompatible_schema",
+        row=_ROW,
+        about="a record whose schema the registry knows and nobody here can read: the flow pages, and goes on later",
+        prepare=with_registry,
+        run=incompatible_schema,
     ),
     Scenario(
         name="broker_malformed",

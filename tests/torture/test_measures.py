@@ -10,9 +10,9 @@ import pytest
 
 from schemas.codec import Codec
 from schemas.records import DossierEvent
-from schemas.registry import LocalRegistry
+from schemas.registry import LocalRegistry, UnknownSchemaId
 from tests.embedded.kit import event
-from tests.torture.broker_grid import _as_of_a_newer_writer
+from tests.torture.broker_grid import _as_of_a_newer_writer, _incompatible
 from tests.torture.memory import Sample, look, peak_mib, trend
 from tests.torture.outage import Flow, flow, slower
 from tests.torture.said import said
@@ -123,12 +123,24 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     assert said(log, "x") == [{"a": 1, "event": "x"}]
 
 
-async def test_the_record_of_a_newer_writer_is_read_once_its_schema_is_known() -> None:
-    class Grown(LocalRegistry):
-        async def schema(self, schema_id: int) -> str:
-            return newer if schema_id == 7 else await super().schema(schema_id)
+class Grown(LocalRegistry):
+    """With one schema more, of id 7; unknown as long as it is ""."""
 
-    codec = Codec(Grown())
+    more = ""
+
+    async def schema(self, schema_id: int) -> str:
+        return self.more if schema_id == 7 and self.more else await super().schema(schema_id)
+
+
+async def test_the_record_of_a_newer_writer_is_read_once_its_schema_is_known() -> None:
+    registry = Grown()
+    codec = Codec(registry)
     await codec.prepare()
     newer, value = _as_of_a_newer_writer(codec.encode(event("d1", 3)), 7)
+    with pytest.raises(UnknownSchemaId, match="the registry does not know it"):
+        await codec.decode(value)
+    registry.more = _incompatible()
+    with pytest.raises(UnknownSchemaId, match="this version cannot read it"):
+        await codec.decode(value)
+    registry.more = newer
     assert await codec.decode_as(value, DossierEvent) == event("d1", 3)
