@@ -404,16 +404,23 @@ class Installation:
     # --- other faults ------------------------------------------------------------------------------
 
     async def note(
-        self, kind: str, *, hit: int | None = None, codes: Collection[str] = ()
+        self,
+        kind: str,
+        *,
+        worker: str = "",
+        hit: int | None = None,
+        codes: Collection[str] = (),
     ) -> Fault:
         """Write down a fault of another kind: a broker, the ledger, the portal. Call it just before.
 
-        `hit`: how many open attempts it strikes (None: all that are open now); `codes`: dossiers whose
-        steps may rightly be parked as `outcome_unknown` because of it.
+        `worker`: the only one that it strikes; `hit`: how many open attempts it strikes (None: all that are
+        open now); `codes`: dossiers whose steps may rightly be parked as `outcome_unknown` because of it.
         """
-        fault = Fault(kind=kind, at=time.time(), progress=await self.progress(), measured=False)
+        progress = await self.progress()
+        fault = Fault(kind=kind, worker=worker, at=time.time(), progress=progress, measured=False)
         if hit is None:
-            found = await asyncio.to_thread(in_hand, self.view, None)
+            pid = self.workers[worker].pid if worker else None
+            found = await asyncio.to_thread(in_hand, self.view, pid)
             fault = replace(fault, **found)
             self.struck |= fault.open_steps
         else:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 
 from tests.services.postgres import PostgresServer
 from tests.services.server_process import unprivileged_user
+from tests.services.toxiproxy import Link, Toxiproxy
+from tests.torture.evidence import Fault, parked_codes, recovery
 from tests.torture.installation import Guard, Installation
 from tests.torture.said import said
 from tests.torture.scenario import Scenario
@@ -22,6 +26,10 @@ from tests.torture.settings import FREEZE_SECONDS, OUTAGE_SECONDS
 from tests.torture.small_disk import OnSmallDisk, SmallDisk
 
 CLOCKS_APART_SECONDS = 300
+STALL_SECONDS = 30.0
+"""Longer than the 20 s for which a flow waits for its ledger, and the others need to take over."""
+_STALLED = "w2"
+_FOR_EVER_MS = 3_600_000
 _CLOCK_LIBRARY = "faketime/libfaketimeMT.so.1"
 _CLOCK_REMEDY = "this row needs libfaketime: install it (Debian: apt-get install faketime)"
 _TERMINATE = (
@@ -59,12 +67,73 @@ async def postgres_killed(hub: Installation) -> None:
     postgres = hub.standing.postgres()
     async for number in hub.portions(2):
         await hub.until_in_call("w1")
-        await hub.note("PostgreSQL SIGKILL")
-        await asyncio.to_thread(postgres.kill)
+        with _still(hub) if hub.profile != "steps" else nullcontext():
+            await hub.note("PostgreSQL SIGKILL")
+            await asyncio.to_thread(postgres.kill)
         try:
             await asyncio.sleep(OUTAGE_SECONDS * number)
         finally:
             await asyncio.to_thread(postgres.start)
+
+
+@contextmanager
+def _still(hub: Installation) -> Iterator[None]:
+    """No worker begins a call meanwhile: exactly the open ones lose their outcome, and may park for it."""
+    running = [worker for worker in hub.workers.values() if worker.running]
+    for worker in running:
+        worker.freeze()
+    try:
+        yield
+    finally:
+        for worker in running:
+            worker.wake()
+
+
+async def one_through_proxy(hub: Installation) -> None:
+    """One worker reaches PostgreSQL through a proxy, the others without."""
+    proxies = await hub.open(Toxiproxy())
+    address = urlsplit(hub.ledger_url)
+    link = await asyncio.to_thread(proxies.link, f"{address.hostname}:{address.port}")
+    through = hub.ledger_url.replace(f"{address.hostname}:{address.port}", link.listen)
+    hub.workers[_STALLED].environment["LEDGER_URL"] = through
+    hub.prepared = link
+
+
+async def stalled_one(hub: Installation) -> None:
+    """Nothing passes between one worker and PostgreSQL, and no connection is closed.
+
+    Kafka sees it alive and leaves it its partitions, so it must give them up by itself, or end: the
+    others move its dossiers before the connection is whole again.
+    """
+    link: Link = hub.prepared
+    async for _ in hub.portions(1):
+        await hub.until_in_call(_STALLED)
+        fault = await hub.note("PostgreSQL stalled", worker=_STALLED)
+        hub.restarts_dead = False  # whoever ends may not begin anew before the time is over
+        # What is held back is passed on at the end: a connection that has lost bytes would break.
+        link.add("latency", stream="upstream", latency=_FOR_EVER_MS)
+        link.add("latency", stream="downstream", latency=_FOR_EVER_MS)
+        await asyncio.sleep(STALL_SECONDS)
+        calls = await hub.portal.calls()
+        link.heal()
+        hub.findings += unmoved(fault, calls, await asyncio.to_thread(parked_codes, hub.view))
+        hub.restarts_dead = True
+        await hub.start(*(name for name, worker in hub.workers.items() if not worker.running))
+        await hub.ready(*hub.workers)
+
+
+def unmoved(fault: Fault, calls: Sequence[Mapping[str, Any]], parked: Collection[str]) -> list[str]:
+    """Whether the worker's dossiers have moved by now, as findings."""
+    felt = recovery(fault, calls, parked)
+    waited = len(fault.busy - fault.open_codes)
+    if not waited:
+        return [f"guard: {fault.worker} had no dossier that was to move"]
+    if felt.never:
+        return [
+            f"{len(felt.never)} of {waited} dossiers of {fault.worker} did not move for "
+            f"{STALL_SECONDS:.0f} s: {', '.join(sorted(felt.never)[:3])}"
+        ]
+    return []
 
 
 async def _stall(hub: Installation) -> None:
@@ -202,6 +271,22 @@ SCENARIOS: tuple[Scenario, ...] = (
         least_faults=2,
         least_hits=2,
         core=True,
+    ),
+    Scenario(
+        name="postgres_killed_existence",
+        row="ledger",
+        about="the same, with a portal that tells only that a dossier exists",
+        run=postgres_killed,
+        profile="existence",
+        least_faults=2,
+        least_hits=2,
+    ),
+    Scenario(
+        name="ledger_stalled_one",
+        row="ledger",
+        about="nothing passes between one worker and PostgreSQL for 30 s: its dossiers move elsewhere",
+        prepare=one_through_proxy,
+        run=stalled_one,
     ),
     Scenario(
         name="postgres_stalled",

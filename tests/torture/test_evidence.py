@@ -11,7 +11,8 @@ import pytest
 
 from schemas.ledger.migrate import upgrade
 from streams.demo.hub_view import HubView
-from tests.torture.evidence import in_hand, parked_codes
+from tests.torture.evidence import Fault, in_hand, parked_codes
+from tests.torture.ledger_grid import unmoved
 
 PID = 4711
 STATE, STEP = ("state", "pending", 5), ("step", "pending", 5)
@@ -99,3 +100,15 @@ def test_the_parked_ones_are_known_by_their_codes(ledger: Path) -> None:
     owe(ledger, "A", ("step", "parked", 4), STEP)
     owe(ledger, "B", STATE, STEP)
     assert parked_codes(HubView(f"sqlite:///{ledger}")) == {"A"}
+
+
+def test_what_does_not_move_while_its_worker_is_stalled_is_found() -> None:
+    fault = Fault(kind="stalled", at=100.0, progress=0.3, worker="w2", busy=frozenset({"A", "B"}))
+    calls = [
+        {"at": at, "codes": [code], "operation": "steps", "verdict": "done"}
+        for at, code in ((99.0, "B"), (125.0, "A"))
+    ]
+    assert unmoved(fault, calls, ()) == ["1 of 2 dossiers of w2 did not move for 30 s: B"]
+    assert unmoved(fault, calls, {"B"}) == []
+    idle = Fault(kind="stalled", at=100.0, progress=0.3, worker="w2")
+    assert unmoved(idle, calls, ()) == ["guard: w2 had no dossier that was to move"]
