@@ -24,10 +24,15 @@ _IN_FLIGHT = 16
 _EARLY = timedelta(seconds=1)  # the portal's own clock ends the trouble
 _FAILURES_IN_ROW = 10
 _POISONED_EVERY = 10
-_SLOWER = 3.0
+_SLOWER = 1.5
 """The median step of the others may take so many times as long as in a day without poison."""
-_LESS = 0.5
-"""So much of the throughput of a day without poison must be left to the others."""
+_LESS = 0.8
+"""So much of the throughput of a day without poison must be left to the others.
+
+A refusal costs no more calls than a delivery, so the others should notice nothing. The two days are played
+one after the other, though, and a shared machine is not the same twice. What would hurt the others shows as a
+multiple: a circuit that opens for all, or calls in flight that are held by those who are refused.
+"""
 
 _BURNT = "select count(*) from attempts where reason = 'connection_refused'"
 
@@ -205,7 +210,7 @@ async def poison_storm(hub: Installation) -> Sequence[Result]:
 
 
 def slower(plain: Flow | None, stormy: Flow | None) -> list[str]:
-    """What the storm cost the others beyond the bounds; generous, for the machine has other work too."""
+    """What the storm cost the others beyond the bounds."""
     if plain is None or stormy is None:
         return ["guard: too few steps came to compare"]
     found = []

@@ -107,8 +107,9 @@ def test_the_flow_of_steps_is_measured_at_the_portal() -> None:
 
 def test_others_that_are_slower_are_found() -> None:
     plain = Flow(steps=100, latency=2.0, rate=50.0)
-    assert slower(plain, Flow(steps=100, latency=5.0, rate=30.0)) == []
-    assert len(slower(plain, Flow(steps=100, latency=7.0, rate=20.0))) == 2
+    assert slower(plain, Flow(steps=100, latency=2.9, rate=41.0)) == []
+    assert len(slower(plain, Flow(steps=100, latency=3.1, rate=50.0))) == 1
+    assert len(slower(plain, Flow(steps=100, latency=2.0, rate=39.0))) == 1
     assert slower(plain, None) == ["guard: too few steps came to compare"]
 
 
