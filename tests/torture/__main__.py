@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -89,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _list(wanted)
         return 0
     print(common.shown(scale), file=sys.stderr, flush=True)
+    # Whoever ends it must not leave a hub behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with Standing() as standing:
             results = asyncio.run(_play_all(wanted, scale, standing, options))
