@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -144,6 +145,7 @@ async def play(
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hub-torture-", ignore_cleanup_errors=True) as made:
         folder = keep / scenario.name if keep is not None else Path(made)
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left
         try:
             results = await _play(scenario, standing, folder)
         except Guard as guard:
@@ -259,6 +261,11 @@ def unguarded(scenario: Scenario, faults: Sequence[Fault]) -> list[str]:
     return found
 
 
+def disturbed(fault: Fault, faults: Sequence[Fault], seconds: float) -> bool:
+    """Whether another worker was struck before the time was over: the dossiers may have been its by then."""
+    return any(other.worker and fault.at < other.at <= fault.at + seconds for other in faults)
+
+
 async def _recovered(installation: Installation) -> tuple[float | None, list[str], list[str]]:
     """The longest recovery, what never recovered, and what did so too late."""
     measured = [fault for fault in installation.faults if fault.measured and fault.worker]
@@ -279,7 +286,7 @@ async def _recovered(installation: Installation) -> tuple[float | None, list[str
             ("nine of ten of its dossiers", felt.plain, common.RECOVERY_SECONDS),
             ("dossiers with an open attempt", felt.opened, common.RECOVERY_OPEN_SECONDS),
         ):
-            if took is None:
+            if took is None or disturbed(fault, installation.faults, most):
                 continue
             held.append(took)
             if took > most:

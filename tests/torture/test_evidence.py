@@ -13,6 +13,7 @@ from schemas.ledger.migrate import upgrade
 from streams.demo.hub_view import HubView
 from tests.torture.evidence import Fault, in_hand, parked_codes
 from tests.torture.ledger_grid import unmoved
+from tests.torture.scenario import disturbed
 
 PID = 4711
 STATE, STEP = ("state", "pending", 5), ("step", "pending", 5)
@@ -112,3 +113,12 @@ def test_what_does_not_move_while_its_worker_is_stalled_is_found() -> None:
     assert unmoved(fault, calls, {"B"}) == []
     idle = Fault(kind="stalled", at=100.0, progress=0.3, worker="w2")
     assert unmoved(idle, calls, ()) == ["guard: w2 had no dossier that was to move"]
+
+
+def test_a_fault_that_another_one_follows_at_once_is_not_measured() -> None:
+    first = Fault(kind="SIGKILL", at=100.0, progress=0.3, worker="w1")
+    later = Fault(kind="SIGKILL", at=106.0, progress=0.4, worker="w2")
+    portal = Fault(kind="refuse", at=101.0, progress=0.3)
+    assert disturbed(first, [first, portal, later], 7.0)
+    assert not disturbed(first, [first, portal, later], 5.0)
+    assert not disturbed(later, [first, portal, later], 7.0)
