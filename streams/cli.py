@@ -30,6 +30,7 @@ from schemas.sealing import SealError, new_key
 from schemas.topics import TOPICS
 from streams import checks, key_files, pruning, topic_admin, topic_check, topic_reset
 from streams.platform_check import platform_refusal
+from streams.rates import rates
 from streams.settings import Settings, problems
 from streams.topology import WorkerPart
 from streams.trace import read_story
@@ -50,6 +51,7 @@ app.add_typer(db, name="db")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
+app.add_typer(rates, name="rates")
 
 out = Console(emoji=False)  # else ":100:" in the name of a process becomes a picture
 err = Console(stderr=True, emoji=False)

@@ -1,0 +1,190 @@
+"""`thongsuot rates`: the catalogue of rates, and its rules applied to tables of counts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from monitoring.rates import explain
+from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, near, packaged
+from monitoring.rates.counts_csv import BadTable
+from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
+
+BAD_INPUT = 2
+_TOLD_AT_ONCE = 20  # problems of one file
+
+rates = typer.Typer(help="Tỷ lệ theo QĐ 766 · the rates of Decision 766", no_args_is_help=True)
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Dạng JSON · as JSON")]
+
+
+@rates.command("list")
+def rates_list(as_json: AsJson = False) -> None:
+    """Mọi tỷ lệ trong danh mục · every rate in the catalogue."""
+    catalogue = packaged()
+    if as_json:
+        _say_json([rate.model_dump() for rate in catalogue.rates])
+        return
+    table = _table("mã · code", "tỷ lệ · rate", "tối đa · maximum", "chắc chắn · certainty")
+    for rate in catalogue.rates:
+        sure = explain.IN_SHORT[rate.certainty]
+        table.add_row(escape(rate.code), rate.vi, _shown(rate.maximum), sure.vi)
+    out.print(table)
+
+
+@rates.command("explain")
+def rates_explain(code: str, as_json: AsJson = False) -> None:
+    """Công thức bằng lời, căn cứ, mức chắc chắn · a rate's formula in words, its source, how sure it is."""
+    catalogue = packaged()
+    blocks = {TOTAL: tuple(catalogue.blocks), **{name: (name,) for name in catalogue.blocks}}
+    if code in blocks:
+        told = [explain.block(catalogue, name) for name in blocks[code]]
+    elif code in catalogue.codes:
+        told = [explain.rate(catalogue, rate) for rate in catalogue.versions(code)]
+    else:
+        raise _unknown(code, near(code, (*catalogue.codes, *blocks)))
+    if as_json:
+        _say_json([one.as_dict() for one in told])
+        return
+    for one in told:
+        out.print(
+            f"[bold]{escape(one.code)}[/bold]  {_both(one.name)}", soft_wrap=True, highlight=False
+        )
+        for line in one.lines:
+            out.print(f"  {escape(line.vi)}", soft_wrap=True, highlight=False)
+            out.print(f"    [dim]{escape(line.en)}[/dim]", soft_wrap=True, highlight=False)
+
+
+@rates.command("score")
+def rates_score(
+    rate: Annotated[str, typer.Option(help="Mã tỷ lệ · the rate's code")],
+    table: Annotated[
+        Path | None, typer.Option("--input", help="Bảng số đếm, CSV · the table of counts")
+    ] = None,
+    service: Annotated[
+        str | None, typer.Option(help="Chỉ các dòng của dịch vụ này · only this service's rows")
+    ] = None,
+    only_columns: Annotated[
+        bool, typer.Option("--columns", help="Cần những cột nào · which columns are needed")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Chấm điểm một bảng số đếm theo cách của Cổng · score a table of counts as the portal would."""
+    try:
+        needed = columns(packaged(), rate)
+    except UnknownRate as error:
+        raise _unknown(rate, error.near) from None
+    except NoTable as error:
+        raise _refused(
+            Words(vi=f"Cổng không công bố bảng số đếm cho {rate}", en=str(error))
+        ) from None
+    if only_columns and as_json:
+        _say_json(needed)
+    elif only_columns:
+        sys.stdout.write("".join(f"{name}\n" for name in needed))
+    else:
+        scores = _scored(rate, table, service)
+        for remark in scores.remarks:
+            err.print(f"[yellow]![/yellow] {_both(remark)}", soft_wrap=True, highlight=False)
+        if as_json:
+            _say_json([row.as_dict() for row in scores.rows])
+        else:
+            out.print(_score_table(scores.rows))
+
+
+def _scored(rate: str, table: Path | None, service: str | None) -> Scores:
+    if table is None:
+        raise _refused(
+            Words(vi="thiếu --input: tệp CSV cần chấm", en="--input is missing: the CSV to score")
+        )
+    try:
+        return score(packaged(), rate, table.read_bytes(), service)
+    except OSError as error:
+        raise _refused(
+            Words(vi=f"không đọc được tệp {table}", en=f"{table}: {error.strerror}")
+        ) from None
+    except BadTable as error:
+        raise _refused(*error.problems) from None
+
+
+def _score_table(rows: Sequence[Scored]) -> Table:
+    services = any(row.service for row in rows)
+    table = _table(
+        "đơn vị · unit",
+        *(["dịch vụ · service"] if services else []),
+        "chỉ tiêu · metric",
+        "tỷ lệ % · ratio",
+        "điểm · score",
+    )
+    for row in rows:
+        table.add_row(
+            escape(row.unit),
+            *([escape(row.service or "")] if services else []),
+            row.metric,
+            _shown(row.figure.ratio),
+            _shown(row.figure.score),
+        )
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """A table whose first column, of codes, is not broken."""
+    table = Table(box=None)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
+    return table
+
+
+def _shown(value: Decimal | None) -> str:
+    return "–" if value is None else f"{number(value)}"
+
+
+def _both(words: Words) -> str:
+    return f"{escape(words.vi)}  [dim]{escape(words.en)}[/dim]"
+
+
+def _say_json(content: object) -> None:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return number(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _unknown(code: str, near_ones: Sequence[str]) -> typer.Exit:
+    like = ", ".join(near_ones)
+    return _refused(
+        Words(
+            vi=f"không có tỷ lệ {code}" + (f"; gần giống: {like}" if like else ""),
+            en=f"no rate {code}"
+            + (f"; near: {like}" if like else "")
+            + "; see: thongsuot rates list",
+        )
+    )
+
+
+def _refused(*problems: Words) -> typer.Exit:
+    """Say why, and end with status 2."""
+    for problem in problems[:_TOLD_AT_ONCE]:
+        err.print(f"[bold red]✘[/bold red] {_both(problem)}", soft_wrap=True, highlight=False)
+    more = len(problems) - _TOLD_AT_ONCE
+    if more > 0:
+        err.print(f"  và {more} lỗi nữa  [dim]and {more} more[/dim]", soft_wrap=True)
+    return typer.Exit(BAD_INPUT)
