@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _list(wanted)
         return 0
     print(common.shown(scale), file=sys.stderr, flush=True)
-    # Whoever ends it must not leave a hub behind.
+    # Whoever ends it must not leave a hub behind; a shell starts its background jobs deaf to SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with Standing() as standing:
