@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -148,7 +147,7 @@ async def open_hub(
         datadir = opened.enter_context(tempfile.TemporaryDirectory(prefix="thongsuot-"))
         yield Hub(
             settings=settings,
-            owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            owner=f"{socket.gethostname()}:{os.getpid()}:{ledger.session}",
             ledger=ledger,
             codec=codec,
             sealer=sealer,

@@ -32,7 +32,7 @@ async def run(url: str, keep: Retention) -> Pruned:
 
 async def _on(url: str, work: Callable[[Lane, datetime], Awaitable[T]]) -> T:
     await asyncio.to_thread(require_current, url)
-    lane = Lane(url, "ledger-prune")
+    lane = Lane(url, "ledger-prune", seconds=None)
     try:
         return await work(lane, to_moment(await lane.read(clock)))
     finally:

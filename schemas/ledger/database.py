@@ -29,28 +29,32 @@ ATTEMPTS = 6
 class Lane:
     """Runs transactions one after the other in a thread of its own.
 
-    Every caller may get `LedgerUnavailable`, at the latest after `seconds`; None waits as long as it takes.
+    A caller gets `LedgerUnavailable` after `seconds`, unless it or the whole lane (None) is unhurried.
     A cancelled caller does not cancel its transaction: it may commit after the caller is gone, exactly
     as it may when the answer to COMMIT is lost. Every write of the ledger bears being repeated.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        session: str = "",
+        *,
+        seconds: float | None = ANSWER_SECONDS,
+    ) -> None:
+        self._seconds = seconds
         self.guard: Callable[[Connection], None] | None = None
         """Looks at every new connection, and at a SQLite file before every transaction; may refuse it."""
-        self._engine = make_engine(url)
+        self._engine = make_engine(url, session)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
-    async def write(
-        self, work: Callable[[Connection], T], *, seconds: float | None = ANSWER_SECONDS
-    ) -> T:
+    async def write(self, work: Callable[[Connection], T], *, unhurried: bool = False) -> T:
         """Run `work` in a writing transaction; it is run again when it loses a race."""
-        return await self._submit(work, seconds, reading=False)
+        return await self._submit(work, reading=False, unhurried=unhurried)
 
-    async def read(
-        self, work: Callable[[Connection], T], *, seconds: float | None = ANSWER_SECONDS
-    ) -> T:
+    async def read(self, work: Callable[[Connection], T], *, unhurried: bool = False) -> T:
         """Run `work` in one snapshot that writes nothing."""
-        return await self._submit(work, seconds, reading=True)
+        return await self._submit(work, reading=True, unhurried=unhurried)
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection and the thread."""
@@ -58,8 +62,9 @@ class Lane:
         self._thread.shutdown(wait=True)
 
     async def _submit(
-        self, work: Callable[[Connection], T], seconds: float | None, *, reading: bool
+        self, work: Callable[[Connection], T], *, reading: bool, unhurried: bool
     ) -> T:
+        seconds = None if unhurried else self._seconds
         loop = asyncio.get_running_loop()
         answer = loop.run_in_executor(self._thread, self._run, work, reading)
         try:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     create_engine,
     event,
     text,
@@ -50,6 +51,7 @@ _POSTGRESQL_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS D
 # Whoever is silent in a transaction for so long is frozen or cut off: its locks on the positions must not
 # keep the next owner of the partitions waiting.
 _SILENT_SECONDS = 3.0
+_HURRIED_SECONDS = 1.0
 
 # Our statements need one plan each, whatever their values: left alone, the planner plans an update of a
 # partitioned table anew for every row, which doubles what a delivery costs the server.
@@ -125,8 +127,11 @@ def ledger_url(url: str) -> URL:
     return parsed.set(drivername="sqlite+pysqlite")
 
 
-def make_engine(url: str) -> Engine:
-    """An engine with one connection, for one thread. Errors never show parameters."""
+def make_engine(url: str, session: str = "") -> Engine:
+    """An engine with one connection, for one thread. Errors never show parameters.
+
+    `session` is the name by which another process may end it: see `end_frozen`.
+    """
     target = ledger_url(url)
     common: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "hide_parameters": True}
     if target.get_backend_name() == "postgresql":
@@ -138,6 +143,7 @@ def make_engine(url: str) -> Engine:
                 "connect_timeout": 5,
                 "keepalives_idle": 10,
                 "tcp_user_timeout": 10_000,
+                "application_name": _application(session),
             },
         )
     engine = create_engine(
@@ -188,6 +194,36 @@ def locked(connection: Connection, query: Select[Any], *, shared: bool) -> Selec
     if connection.dialect.name == "postgresql":
         return query.with_for_update(read=shared)
     return query
+
+
+_END_FROZEN = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND usename = current_user AND application_name IN :names"
+    " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
+).bindparams(bindparam("names", expanding=True))
+
+_HURRY = text(f"SET LOCAL lock_timeout = {int(_HURRIED_SECONDS * 1000)}")
+
+
+def end_frozen(connection: Connection, sessions: Sequence[str]) -> None:
+    """End those of these sessions that have been in one transaction for longer than ours ever last.
+
+    The server's own time-out does not see a process that was frozen in the midst of a pipeline of
+    statements, and its locks would stand until it wakes. On SQLite a frozen process holds the file.
+    """
+    if connection.dialect.name == "postgresql" and sessions:
+        names = [_application(session) for session in sessions]
+        connection.execute(_END_FROZEN, {"names": names, "seconds": _SILENT_SECONDS})
+
+
+def hurry(connection: Connection) -> None:
+    """Wait for locks only shortly in this transaction: the caller tries again."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_HURRY)
+
+
+def _application(session: str) -> str:
+    return f"thongsuot {session}".rstrip()
 
 
 def insert_or_skip(connection: Connection, table: Table, keys: Sequence[str]) -> Insert:

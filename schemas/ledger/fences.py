@@ -8,7 +8,16 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
 
-from schemas.ledger.dialect import EPOCH, AnyRow, clock, insert_or_skip, locked, to_moment
+from schemas.ledger.dialect import (
+    EPOCH,
+    AnyRow,
+    clock,
+    end_frozen,
+    hurry,
+    insert_or_skip,
+    locked,
+    to_moment,
+)
 from schemas.ledger.model import Fence, Position, PositionHole, SingletonFence, StaleOwner
 from schemas.ledger.tables import positions, singletons
 
@@ -31,6 +40,17 @@ _POSITIONS = (
     )
     .order_by(positions.c.partition)
 )
+
+
+def end_frozen_owners(
+    connection: Connection, flow: str, topic: str, partitions: Sequence[int], owner: str
+) -> None:
+    """Free the rows of these partitions from owners that were frozen while they held them."""
+    rows = connection.execute(
+        _POSITIONS, {"flow": flow, "topic": topic, "partitions": sorted(partitions)}
+    )
+    others = {row.owner for row in rows} - {owner, _NOBODY}
+    end_frozen(connection, sorted(other.rpartition(":")[2] for other in others))
 
 
 def take_over(
@@ -58,6 +78,7 @@ def take_over(
     ]
     if not fresh:
         return []
+    hurry(connection)
     connection.execute(insert_or_skip(connection, positions, ["flow", "topic", "partition"]), fresh)
     rows = connection.execute(
         locked(connection, _POSITIONS, shared=False),

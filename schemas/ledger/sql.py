@@ -7,6 +7,7 @@ so that they never stand in the flow's way.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -57,7 +58,9 @@ class SqlLedger:
     def __init__(self, url: str) -> None:
         self._url = url
         self._opened: restore.Identity | None = None
-        self._flow = Lane(url, "ledger")
+        self.session = secrets.token_hex(4)
+        """The last part of the name of an owner that works with this ledger: see `take_over`."""
+        self._flow = Lane(url, "ledger", self.session)
         self._asked = Lane(url, "ledger-reports")
 
     async def open(self) -> None:
@@ -70,7 +73,7 @@ class SqlLedger:
 
     async def _recognise(self) -> None:
         self._flow.guard = None
-        self._opened = await self._flow.write(restore.recognise, seconds=None)
+        self._opened = await self._flow.write(restore.recognise, unhurried=True)
         self._flow.guard = restore.Guard(self._opened)
 
     async def close(self) -> None:
@@ -117,6 +120,13 @@ class SqlLedger:
     async def take_over(
         self, flow: str, topic: str, topic_id: str | None, partitions: Sequence[int], owner: str
     ) -> Sequence[Position]:
+        """As `Ledger.take_over`. A previous owner that is frozen in a transaction loses its connection.
+
+        Such an owner is known by its name, "host:process:session".
+        """
+        await self._flow.read(
+            lambda c: ownership.end_frozen_owners(c, flow, topic, partitions, owner)
+        )
         return await self._flow.write(
             lambda c: restore.take_over(c, self.identity, flow, topic, topic_id, partitions, owner)
         )
@@ -185,13 +195,13 @@ class SqlLedger:
     ) -> bool:
         """Whether the log, as read before, knows of something that the ledger lacks."""
         return await self._flow.read(
-            lambda c: restore.is_older(c, receipts, read_seqs), seconds=None
+            lambda c: restore.is_older(c, receipts, read_seqs), unhurried=True
         )
 
     async def begin_restore(self) -> None:
         """Let no fence of the lost time hold, and nobody become an owner before `finish_restore`."""
         self._flow.guard = None  # another process may have begun it, which is as good
-        await self._flow.write(lambda c: restore.begin(c, self.identity), seconds=None)
+        await self._flow.write(lambda c: restore.begin(c, self.identity), unhurried=True)
         await self._recognise()
 
     async def newest_settled(self) -> datetime | None:
@@ -201,7 +211,7 @@ class SqlLedger:
     async def add_receipts(self, receipts: Sequence[DeliveryReceipt]) -> int:
         """Keep those receipts of the log that the ledger lacks. Returns how many."""
         return await self._flow.write(
-            lambda c: restore.add_receipts(c, self.identity, receipts), seconds=None
+            lambda c: restore.add_receipts(c, self.identity, receipts), unhurried=True
         )
 
     async def finish_restore(
@@ -236,7 +246,7 @@ class SqlLedger:
     ) -> Sequence[log_reset.NewPlace]:
         """What `reset_log` would set."""
         return await self._flow.read(
-            lambda c: log_reset.new_places(c, log, read_again), seconds=None
+            lambda c: log_reset.new_places(c, log, read_again), unhurried=True
         )
 
     async def require_silence(self, silence: float) -> None:
@@ -248,13 +258,13 @@ class SqlLedger:
     ) -> Sequence[log_reset.NewPlace]:
         """See `log_reset.reset`; every other process must start again."""
         return await self._flow.write(
-            lambda c: log_reset.reset(c, self.identity, log, read_again, silence), seconds=None
+            lambda c: log_reset.reset(c, self.identity, log, read_again, silence), unhurried=True
         )
 
     async def release_held(self, ends: Mapping[tuple[str, int], int]) -> int:
         """Partitions that were held may go on once they have been read to these ends."""
         return await self._flow.write(
-            lambda c: log_reset.release(c, self.identity, ends), seconds=None
+            lambda c: log_reset.release(c, self.identity, ends), unhurried=True
         )
 
     # --- CaptureLedger ---

@@ -299,3 +299,37 @@ async def _disconnect(admin: psycopg.Connection, desk: Desk) -> None:
     )
     with pytest.raises(LedgerUnavailable):
         await desk.ledger.now()
+
+
+# --- frozen owners -------------------------------------------------------------------------------------
+
+
+async def test_a_frozen_owner_does_not_keep_its_partitions(url: str) -> None:
+    """It holds the rows inside a transaction, and the server's own time-out does not see it."""
+    upgrade(url)
+    hold = "SELECT * FROM positions FOR SHARE"
+    async with SqlLedger(url) as first, SqlLedger(url) as second:
+        await first.take_over("ledger", "dossier.events", None, [0, 1], f"a:1:{first.session}")
+        with (
+            psycopg.connect(url, application_name=f"thongsuot {first.session}") as frozen,
+            psycopg.connect(url, application_name="thongsuot") as other,
+        ):
+            for connection in (frozen, other):
+                connection.execute("SET idle_in_transaction_session_timeout = 0")
+                connection.commit()
+            frozen.execute(hold)
+            other.execute("SELECT 1")
+            owner = f"b:2:{second.session}"
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    try:
+                        (taken, _) = await second.take_over(
+                            "ledger", "dossier.events", None, [0, 1], owner
+                        )
+                        break
+                    except LedgerUnavailable:
+                        await asyncio.sleep(0.2)
+            assert taken.fence.owner == owner
+            with pytest.raises(psycopg.OperationalError):
+                frozen.execute(hold)
+            other.execute("SELECT 1")  # nobody's partitions: left alone, however long it lasts
