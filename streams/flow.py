@@ -145,6 +145,7 @@ class Flow:
         self._taking_over = asyncio.Lock()
         self._log = LogEnds(kafka)
         self._strangers = 0  # looks in a row that found another owner in the ledger
+        self._short = 0  # looks in a row that found a log to end before its position
         self._waits_for = "ledger"
         self._holes: Counter[str] = Counter()
         self._standstill = Standstill()
@@ -269,6 +270,7 @@ class Flow:
             waiting += max(lag, 0)
             self._events.metrics.set_lag(topic, partition, lag)
         self._health.progress(self.name, done=self._done, lag=waiting)
+        self._look_for_a_shorter_log(owned, ends)
         now = time.monotonic()
         if not waiting:
             self._progress = now
@@ -286,6 +288,27 @@ class Flow:
             busy=bool(self._in_hand),
         ):
             self._begin_anew("records")
+
+    def _look_for_a_shorter_log(
+        self, owned: Mapping[Place, int], ends: Mapping[Place, int]
+    ) -> None:
+        """Page when a log ends before its position, three times in a row: a new leader may be behind at first.
+
+        Faust would read a topic that was made anew from its beginning, and the positions leave out what
+        lies below them.
+        """
+        short = sorted(place for place, end in ends.items() if end < owned[place])
+        self._short = self._short + 1 if short else 0
+        if self._short > _TWICE:
+            topic, partition = short[0]
+            self._halt(
+                Halt(
+                    "position_hole",
+                    f"flow {self.name}, topic {topic}, partition {partition}: the log ends at"
+                    f" {ends[short[0]]}, the ledger waits for {owned[short[0]]}; when Kafka was emptied:"
+                    " thongsuot topics reset; see position_hole in streams/README.md",
+                )
+            )
 
     async def _look_at_owners(self, app: Any) -> None:
         """Begin anew when the ledger names another owner of what Kafka says is ours, twice in a row.

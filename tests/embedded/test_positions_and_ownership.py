@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from schemas.ledger.model import Fence, LedgerUnavailable
 from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
 from streams.embedded_broker import EmbeddedBroker
 from streams.flow import Flow, Reading
+from streams.log_ends import LogEnds, Place
 from streams.positions import Received
 from tests.embedded.kit import (
     PARTITIONS,
@@ -255,6 +256,28 @@ async def test_an_owner_that_kafka_knows_nothing_of_does_not_keep_the_partitions
             assert not task.done()
         assert not flow.halted
         assert [f["waits_for"] for f in r.log.of("flow_waiting")] == ["ownership"]
+
+
+async def test_a_log_that_ends_before_its_position_pages(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its topic was made anew while the flow ran, and Faust would read it from the beginning."""
+    monkeypatch.setattr("streams.flow._LAG_SECONDS", 0.2)
+
+    async def emptied(
+        _self: LogEnds, places: Collection[Place], _seconds: float
+    ) -> Mapping[Place, int]:
+        return dict.fromkeys(places, 0)
+
+    async with rig(broker, tmp_path) as r:
+        await put(r, 0, 1)
+        flow = await r.to_ledger()
+        async with running(flow) as (task,):
+            await until(lambda: enlisted(r, 2))
+            monkeypatch.setattr(LogEnds, "ends", emptied)
+            await until(lambda: flow.halted)
+            assert not task.done()
+    assert [f["reason"] for f in r.log.of("flow_paged")] == ["position_hole"]
 
 
 async def _owns_anew(r: Rig, flow: Flow, before: set[Fence]) -> bool:

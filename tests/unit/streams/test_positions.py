@@ -81,3 +81,17 @@ async def test_a_batch_from_before_a_take_over_does_not_move_the_new_position() 
     own.advanced(old)
     assert own.next_offsets() == {0: 4}
     assert ledger.epoch == 2
+
+
+async def test_a_refused_batch_gives_up_what_was_owned_with_it_and_nothing_newer() -> None:
+    own = positions(TakeOver(p0=4))
+    await own.take_over([0])
+    batch = own.follow(records(0, 4))
+    assert batch is not None
+    await own.take_over([0])
+    own.refused(batch)
+    assert own.follow(records(0, 4)) is not None, "the partition came back in the meantime"
+    batch = own.follow(records(0, 4))
+    assert batch is not None
+    own.refused(batch)
+    assert own.follow(records(0, 4)) is None
