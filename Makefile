@@ -20,7 +20,7 @@ demo: $(STAMP) ## Một ngày hồ sơ của tỉnh, chạy thử trọn vẹn /
 	@$(BIN)/thongsuot demo $(ARGS)
 
 test: $(STAMP) ## Mọi phép thử chỉ cần Python / every test that needs only Python (ARGS="-k codec")
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q --numprocesses=2 --dist=loadfile $(ARGS)
 
 test-integration: $(STAMP) ## Thử với Kafka, PostgreSQL, MariaDB, registry thật / against real servers
 	@$(BIN)/pytest -q -m integration $(ARGS)
