@@ -10,16 +10,17 @@ Source of the rules: Decision 766/QĐ-TTg of 23 June 2022 as the portal runs it;
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib import resources
 from itertools import combinations
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from monitoring.rates.toml_tables import load
 
 TOTAL = "_TOTAL"
 """The portal's code for the row of a block's total."""
@@ -28,7 +29,7 @@ METRICS = ("numerator", "denominator")
 """The columns of the counts in the portal's metrics table."""
 
 _ALL_POINTS = 100  # Decision 766: the six blocks together
-_ONE_OF = {"quantities": "quantity", "blocks": "block"}
+_ONE_OF = {"quantities": "quantity", "blocks": "block", "rates": "rate"}
 
 Points = Annotated[Decimal, Field(ge=0)]
 
@@ -263,31 +264,4 @@ def packaged() -> Catalogue:
 
 def read(text: str, where: str) -> Catalogue:
     """A catalogue written in TOML. Raises `CatalogueError`, which names `where`, code and field."""
-    try:
-        table = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as exc:
-        raise CatalogueError(f"{where}: no TOML: {exc}") from None
-    try:
-        return Catalogue.model_validate(table)
-    except ValidationError as exc:
-        mistakes = (
-            f"{_place(table, error['loc'])}{error['msg'].removeprefix('Value error, ')}"
-            for error in exc.errors(include_input=False, include_url=False)
-        )
-        raise CatalogueError(f"{where}: {'; '.join(mistakes)}") from None
-
-
-def _place(table: dict[str, Any], loc: tuple[int | str, ...]) -> str:
-    """Code and field in the words of the file: `rate on_time: terms.0.weight: `."""
-    match loc:
-        case ("rates", int(number), *fields):
-            entry = table["rates"][number]
-            code = entry.get("code") if isinstance(entry, dict) else None
-            place = [f"rate {code or f'number {number + 1}'}"]
-        case ("quantities" | "blocks" as kind, str(name), *fields):
-            place = [f"{_ONE_OF[kind]} {name}"]
-        case _:
-            place, fields = [], list(loc)
-    if fields:
-        place.append(".".join(str(field) for field in fields))
-    return "".join(f"{part}: " for part in place)
+    return load(Catalogue, text, where, _ONE_OF, CatalogueError)
