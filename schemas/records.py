@@ -8,7 +8,8 @@ which travels sealed (`schemas.sealing`) as the bytes of a field named ``sealed`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -379,3 +380,33 @@ class DeadLetter:
     )  # the original bytes, sealed with "topic/partition/offset" as associated data
     first_at: datetime
     recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a figure comes from: the code of a system, and the number of a document where there is one."""
+
+    system: str
+    document: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndicatorObservation:
+    """A figure that another system reports for an indicator of the province's plan.
+
+    Codes, numbers and days only: no free text and nobody's name. `value` has at most four decimals; without
+    one, the figure that `corrects` names is taken back. A correction names the first observation of the
+    figure, never another correction.
+    """
+
+    observation_id: str  # given by whoever submits it, never again
+    indicator: str
+    value: Decimal | None
+    unit: str
+    agency: str
+    period: str  # 2026-08 | 2026-Q3 | 2026-H2 | 2026
+    as_of: date  # the day on which the figure was true
+    provenance: Provenance
+    corrects: str | None
+    observed_at: datetime
+    submitted_by: str  # the code of a system or an account

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import types
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
 from schemas.avro.packaged import Record
-from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent, Notice, PersonalData
+from schemas.records import (
+    DeadLetter,
+    DeliveryReceipt,
+    DossierEvent,
+    IndicatorObservation,
+    Notice,
+    PersonalData,
+)
 
 INT = st.integers(-(2**31), 2**31 - 1)
 LONG = st.integers(-(2**63), 2**63 - 1)
 TIMES = st.datetimes(timezones=st.just(UTC))
+FIGURES = st.decimals(-(10**14) + 1, 10**14 - 1, places=4)  # what the schema's decimal can hold
 # NUL, XML-special and Vietnamese characters among the rest; a lone surrogate is no text.
 TEXTS = st.text(max_size=20) | st.sampled_from(["", "\x00", "<&>'\"", "Đăng ký khai sinh"])
 
@@ -46,6 +55,8 @@ def _field(name: str, hint: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         int: INT if name in _AVRO_INT else LONG,
         datetime: TIMES,
+        date: st.dates(),
+        Decimal: FIGURES,
     }
     return plain[hint]
 
@@ -54,7 +65,8 @@ NOTICES: st.SearchStrategy[Notice] = of(Notice)
 DOSSIER_EVENTS: st.SearchStrategy[DossierEvent] = of(DossierEvent)
 DEAD_LETTERS: st.SearchStrategy[DeadLetter] = of(DeadLetter)
 DELIVERY_RECEIPTS: st.SearchStrategy[DeliveryReceipt] = of(DeliveryReceipt)
+INDICATOR_OBSERVATIONS: st.SearchStrategy[IndicatorObservation] = of(IndicatorObservation)
 RECORDS: st.SearchStrategy[Record] = st.one_of(
-    NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, DELIVERY_RECEIPTS
+    NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, DELIVERY_RECEIPTS, INDICATOR_OBSERVATIONS
 )
 PERSONAL_DATA: st.SearchStrategy[PersonalData] = of(PersonalData)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -94,7 +95,7 @@ def _converters(name: str, hint: Any) -> tuple[Convert | None, Convert | None]:
         return None, _enum_decoder(name, hint, optional)
     if hint is datetime:
         return lambda value: _with_zone(name, value), None
-    if hint in (str, int, bool, bytes):
+    if hint in (str, int, bool, bytes, date, Decimal):
         return None, None
     raise TypeError(f"{name}: no Avro conversion for {hint}")
 

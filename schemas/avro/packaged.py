@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent, Notice
+from schemas.records import (
+    DeadLetter,
+    DeliveryReceipt,
+    DossierEvent,
+    IndicatorObservation,
+    Notice,
+)
 
-Record: TypeAlias = Notice | DossierEvent | DeadLetter | DeliveryReceipt
+Record: TypeAlias = Notice | DossierEvent | DeadLetter | DeliveryReceipt | IndicatorObservation
 
 NAMESPACE = "vn.thongsuot"
 
@@ -35,8 +41,9 @@ RECORDS = (
     RecordSchema("dossier_event", DossierEvent, 2),
     RecordSchema("dead_letter", DeadLetter, 3),
     RecordSchema("delivery_receipt", DeliveryReceipt, 4),
+    RecordSchema("indicator_observation", IndicatorObservation, 5),
 )
-"""In the order of the way of a dossier. Append only."""
+"""In the order of the way of a dossier, then what is no dossier. Append only."""
 
 BY_CLASS = {entry.record: entry for entry in RECORDS}
 BY_NAME = {entry.full_name: entry for entry in RECORDS}

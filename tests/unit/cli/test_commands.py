@@ -98,6 +98,7 @@ def test_schemas_list_as_json() -> None:
         "DeadLetter",
         "DeliveryReceipt",
         "DossierEvent",
+        "IndicatorObservation",
         "Notice",
     }
 
@@ -111,7 +112,7 @@ def test_schemas_list_for_people() -> None:
 def test_schemas_check_is_content() -> None:
     ended = run("schemas", "check")
     assert ended.exit_code == 0
-    assert ended.stdout.count("✔") == 4
+    assert ended.stdout.count("✔") == 5
 
 
 def test_schemas_check_fails_when_versions_cannot_read_each_other(

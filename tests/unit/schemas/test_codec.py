@@ -3,7 +3,8 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
@@ -23,10 +24,12 @@ from schemas.records import (
     DossierEvent,
     EventKind,
     Feed,
+    IndicatorObservation,
     Notice,
+    Provenance,
 )
 from schemas.registry import LocalRegistry, NotRegistered, RegistryUnavailable, UnknownSchemaId
-from schemas.topics import ONESTOP_NOTICES
+from schemas.topics import DELIVERY_RECEIPTS, ONESTOP_NOTICES, TOPICS
 from tests.strategies import DOSSIER_EVENTS, RECORDS
 
 NOTICE = Notice(
@@ -53,6 +56,24 @@ RECEIPT = DeliveryReceipt(
     effective_at=NOTICE.captured_at,
     delivered_at=NOTICE.captured_at,
 )
+OBSERVATION = IndicatorObservation(
+    observation_id="HSCV-2026-08",
+    indicator="work_files_online_province",
+    value=Decimal("91.25"),
+    unit="percent",
+    agency="H44",
+    period="2026-08",
+    as_of=date(2026, 8, 31),
+    provenance=Provenance(system="eoffice", document=None),
+    corrects=None,
+    observed_at=NOTICE.captured_at,
+    submitted_by="eoffice",
+)
+WRITTEN = (
+    *TOPICS,
+    replace(DELIVERY_RECEIPTS, name="indicator.observations", record=IndicatorObservation),
+)
+"""A topic for every record, also for the one whose flow does not exist yet."""
 
 
 class OtherWriters(LocalRegistry):
@@ -80,7 +101,7 @@ def registry() -> OtherWriters:
 
 @pytest.fixture
 async def codec(registry: OtherWriters) -> Codec:
-    codec = Codec(registry)
+    codec = Codec(registry, WRITTEN)
     await codec.prepare()
     return codec
 
@@ -97,7 +118,7 @@ def schema_of(record: type[Record]) -> dict[str, Any]:
 
 
 async def ready() -> Codec:
-    codec = Codec(LocalRegistry())
+    codec = Codec(LocalRegistry(), WRITTEN)
     await codec.prepare()
     return codec
 
@@ -142,6 +163,18 @@ async def test_a_time_without_a_zone_is_refused_by_name(codec: Codec) -> None:
     naive = replace(NOTICE, captured_at=datetime(2026, 11, 23))  # noqa: DTZ001 - under test
     with pytest.raises(ValueError, match="captured_at: a time without a zone"):
         codec.encode(naive)
+
+
+@pytest.mark.parametrize("value", ["0", "0.0001", "100", "100.0000", "-0.5", None])
+async def test_a_figure_comes_back_with_every_decimal(codec: Codec, value: str | None) -> None:
+    figure = None if value is None else Decimal(value)
+    raw = codec.encode(replace(OBSERVATION, value=figure))
+    assert (await codec.decode_as(raw, IndicatorObservation)).value == figure
+
+
+async def test_a_figure_with_a_fifth_decimal_is_not_rounded_but_refused(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="Scale"):
+        codec.encode(replace(OBSERVATION, value=Decimal("0.00001")))
 
 
 async def test_before_prepare_nothing_is_encoded() -> None:

@@ -29,6 +29,7 @@ PUBLISHED = {
     "dead_letter/v1": "c2f290d40b8266b15d1bcbcb608ff1c50d409cd7532d28eed3e4e411264e92cb",
     "delivery_receipt/v1": "2848b0b87dd0cff46ea0121e3b48e421719a618effb6e87a41f9810b2715c865",
     "delivery_receipt/v2": "993b580cfba20618ee03d8d47af126a67938431c26141067f7f74b0131617a88",
+    "indicator_observation/v1": "ffafc848a149b2331e0ca02caa66169ca3b01ac2435af42c8b097708848b698d",
 }
 
 
@@ -73,6 +74,7 @@ def test_local_ids_stay_what_they_are() -> None:
         "dossier_event": 2001,
         "dead_letter": 3001,
         "delivery_receipt": 4001,
+        "indicator_observation": 5001,
     }
 
 
