@@ -1,11 +1,11 @@
-"""`thongsuot rates`: the catalogue of rates, and its rules applied to tables of counts."""
+"""`thongsuot rates`: the catalogue of rates, its rules applied to tables of counts, the plan's goals."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from monitoring.rates import explain
+from monitoring.rates import explain, plan
 from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, near, packaged
 from monitoring.rates.counts_csv import BadTable
 from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
+from schemas.dossier.working_calendar import civil_day
 
 BAD_INPUT = 2
 _TOLD_AT_ONCE = 20  # problems of one file
@@ -103,6 +104,62 @@ def rates_score(
             _say_json([row.as_dict() for row in scores.rows])
         else:
             out.print(_score_table(scores.rows))
+
+
+@rates.command("plan")
+def rates_plan(as_json: AsJson = False) -> None:
+    """Các chỉ tiêu của kế hoạch, đạt hay chưa · the plan's goals, reached or not."""
+    rows = plan.scoreboard(plan.packaged(), {}, civil_day(datetime.now(UTC)))
+    if as_json:
+        _say_json([row.as_dict() for row in rows])
+        return
+    table = _table(
+        "số · no.",
+        "chỉ tiêu · goal",
+        "đến · by",
+        "mức · at least",
+        "thực tế · actual",
+        "ngày số liệu · as of",
+        "nguồn · source",
+        "kết quả · standing",
+    )
+    for row in rows:
+        actual = row.actual
+        table.add_row(
+            str(row.goal.number),
+            row.goal.vi,
+            str(row.goal.by),
+            _in_unit(row.goal.value, row.unit),
+            plan.NO_FIGURE.vi if actual is None else _in_unit(actual.value, row.unit),
+            "–" if actual is None else f"{actual.as_of:%d/%m/%Y}",
+            escape(_source(row)),
+            _STANDING[row.standing],
+        )
+    out.print(table)
+
+
+_STANDING = {
+    plan.Standing.REACHED: "đạt · reached",
+    plan.Standing.NOT_REACHED: "chưa đạt · not reached",
+    plan.Standing.UNKNOWN: "chưa rõ · unknown",
+    plan.Standing.CLOSED: "đã kết thúc · closed",
+}
+
+
+def _in_unit(value: Decimal, unit: str) -> str:
+    if unit == "yes_no":
+        return "có · yes" if value else "chưa · no"
+    return f"{number(value)} %"
+
+
+def _source(row: plan.Row) -> str:
+    """Who says the figure, or from where it is awaited."""
+    if row.actual is not None:
+        return row.actual.source
+    if row.goal.rate is None:
+        return "hệ thống khác · other systems"
+    awaited = "; chờ danh mục mức độ · needs the levels" if row.goal.needs else ""
+    return f"hồ sơ · dossiers{awaited}"
 
 
 def _scored(rate: str, table: Path | None, service: str | None) -> Scores:

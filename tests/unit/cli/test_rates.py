@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from monitoring.rates import plan
 from monitoring.rates.catalogue import packaged
+from monitoring.rates.periods import parse_period
 from tests.unit.cli.running import run
 from tests.unit.rates.published import path
 
@@ -186,3 +190,55 @@ def test_every_code_can_be_explained(code: str) -> None:
     told = json.loads(ended.stdout)
     assert all(line["vi"] and line["en"] for one in told for line in one["lines"])
     assert {one["code"] for one in told} == ({code} if code != "_TOTAL" else set(packaged().blocks))
+
+
+def test_the_plan_lists_every_goal_and_invents_no_figure() -> None:
+    ended = run("rates", "plan")
+    assert ended.exit_code == 0, ended.stderr
+    heading, *lines = ended.stdout.splitlines()
+    assert heading.index("chỉ tiêu · goal") < heading.index("thực tế · actual")
+    assert len(lines) == len(plan.packaged().goals)
+    for line, goal in zip(lines, plan.packaged().goals, strict=True):
+        assert line.split()[0] == str(goal.number)
+        assert goal.vi in line
+        assert "chưa có số liệu" in line
+    assert [
+        goal.level
+        for line, goal in zip(lines, plan.packaged().goals, strict=True)
+        if "đã kết thúc" in line
+    ] == ["district", "district"]
+    assert [line.split()[0] for line in lines if "chờ danh mục mức độ" in line] == ["1", "14"]
+    assert "có · yes" in lines[-1]
+
+
+def test_the_plan_as_json_has_null_where_there_is_no_figure() -> None:
+    listed = json.loads(run("rates", "plan", "--json").stdout)
+    assert [one["code"] for one in listed] == [goal.code for goal in plan.packaged().goals]
+    assert {one["standing"] for one in listed} == {"unknown", "closed"}
+    assert all(one["actual"] is None and one["history"] == [] for one in listed)
+    district = next(one for one in listed if one["code"] == "work_files_district_2025")
+    assert (district["value"], district["unit"], district["by"]) == (80, "percent", 2025)
+    assert (district["effective_to"], district["standing"]) == ("2025-06-30", "closed")
+    assert district["note"]["vi"].endswith("giữ làm lịch sử.")
+
+
+def test_the_plan_shows_a_figure_with_its_day_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {
+        "work_files_online_commune": [value_of("45.5", "2025")],
+        "connected_to_national_portal": [value_of("0", "2024")],
+    }
+    rows = plan.scoreboard(plan.packaged(), known, date(2026, 1, 1))
+    monkeypatch.setattr(plan, "scoreboard", lambda *_: rows)
+    lines = run("rates", "plan").stdout.splitlines()[1:]
+    assert "45.5 %" in lines[3]
+    assert "31/12/2025" in lines[3]
+    assert "eoffice · 1/BC-VP" in lines[3]
+    assert "chưa đạt" in lines[3]
+    assert "đạt · reached" in lines[10]
+    assert "chưa · no" in lines[-1]
+
+
+def value_of(number: str, text: str) -> plan.Value:
+    period = parse_period(text)
+    assert period is not None
+    return plan.Value(Decimal(number), period, period.last, "eoffice · 1/BC-VP")
