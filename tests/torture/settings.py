@@ -61,7 +61,7 @@ class Scale:
 
 SHORT = Scale(name="short", events=3000, soap_events=3000, soak_seconds=60.0)
 # Of the twelve rows of a merge; each cell of the SOAP grid has its least number of dossiers then.
-CORE = Scale(name="core", events=600, soap_events=600, soak_seconds=20.0)
+CORE = Scale(name="core", events=1500, soap_events=600, soak_seconds=20.0)
 FULL = Scale(name="full", events=100_000, soap_events=10_000, soak_seconds=3600.0)
 
 EVENTS_PER_DOSSIER = 9.1

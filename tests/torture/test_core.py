@@ -1,4 +1,4 @@
-"""The core of the torture: the twelve rows that every merge must pass, in about five minutes.
+"""The core of the torture: twelve short rows, as tests. `make test-integration` plays them too.
 
 Needs Kafka and PostgreSQL. How long a recovery took is judged by `make torture` on a machine of its own, not
 here.
