@@ -56,7 +56,8 @@ def _classes(module: types.ModuleType) -> Iterator[type[Exception]]:
 
 
 CLASSES = sorted(
-    {each for module in MODULES for each in _classes(module)}, key=lambda each: each.__qualname__
+    {each for module in MODULES for each in _classes(module)},
+    key=lambda each: (each.__module__, each.__qualname__),
 )
 
 
