@@ -93,7 +93,7 @@ async def test_three_workers_lose_nothing_and_do_nothing_twice(
         run=run,
         load=Load(events=1500, rate=60.0),
         least_faults=3,
-        least_hits=2,
+        least_hits=1,  # a SIGTERM does not count, and of the others one may meet a worker between calls
     )
     (result,) = await play(scenario, standing, keep=tmp_path)
 
