@@ -15,9 +15,7 @@ from streams.settings import KafkaSettings, SecurityProtocol
 _BUFFER_RECORDS = 2048
 _FETCH_RECORDS = 1000
 _FETCH_PARTITION_BYTES = 256 * 1024  # one larger record still comes
-_COMMIT_SECONDS = (
-    10.0  # for those who look at the group: what counts are the positions in the ledger
-)
+_COMMIT_SECONDS = 10.0  # for those who look at the group: the ledger's positions count
 
 
 def aiokafka_connection(kafka: KafkaSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, insert, select, update
 
 from schemas.ledger.dialect import clock, insert_or_skip, insert_or_update, locked, to_moment
-from schemas.ledger.fences import holds_singleton, require_singleton
+from schemas.ledger.fences import require_singleton
 from schemas.ledger.model import SeenRow, SingletonFence, StaleOwner
 from schemas.ledger.tables import cursors, data_keys, read_seqs, source_rows
 from schemas.ledger.work import chunks
@@ -81,8 +81,7 @@ def seen(
     connection: Connection, source: str, dossier_ids: Sequence[str], fence: SingletonFence
 ) -> list[SeenRow]:
     """Everything remembered of these dossiers. Raises `StaleOwner` when another one captures."""
-    if not holds_singleton(connection, fence):
-        raise StaleOwner(f"{fence.name} was taken over by another process")
+    require_singleton(connection, fence, lock=False)
     found: list[SeenRow] = []
     for some in chunks(sorted(set(dossier_ids))):
         query = (

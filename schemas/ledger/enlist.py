@@ -62,9 +62,11 @@ def enlist(
     stands = _standing(connection, list(fences.values()), first_offsets)
     ahead = [e for e in batch if e.offset >= stands[e.partition].next_offset]
     unknown = _unknown(connection, ahead)
-    new = _not_overtaken(connection, unknown)
+    dossiers_before = _dossiers(connection, unknown)
+    new = _not_overtaken(unknown, dossiers_before)
     if new:
-        _write(connection, _placed(new, stands), to_moment(clock(connection)))
+        now = to_moment(clock(connection))
+        _write(connection, _placed(new, stands), dossiers_before, now)
     _move(connection, fences, stands, next_offsets)
     return EnlistResult(
         enlisted=len(new),
@@ -189,25 +191,29 @@ def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlist
     return [item for event_id, item in first.items() if event_id not in known]
 
 
-def _not_overtaken(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlistment]:
+def _dossiers(connection: Connection, batch: Sequence[Enlistment]) -> dict[str, dict[str, Any]]:
+    """The rows of the batch's dossiers as they are before it."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(sorted({item.event.dossier_id for item in batch})):
+        for row in connection.execute(select(dossiers).where(dossiers.c.dossier_id.in_(some))):
+            found[row.dossier_id] = dict(row._mapping)
+    return found
+
+
+def _not_overtaken(
+    batch: Sequence[Enlistment], before: Mapping[str, Mapping[str, Any]]
+) -> list[Enlistment]:
     """Without what a capture wrote belatedly that had lost its place to another one.
 
     The log has a dossier's readings in the order in which they were made, but for those of a process that
     was frozen before it wrote. That page was never saved: who captures now has read it again, and tells
     what is in it, or told what became of it. Its events are not remembered, for they may come once more.
     """
-    newest: dict[str, int] = {}
-    for some in chunks(sorted({item.event.dossier_id for item in batch})):
-        query = select(dossiers.c.dossier_id, dossiers.c.state_version).where(
-            dossiers.c.dossier_id.in_(some)
-        )
-        newest |= {row.dossier_id: row.state_version for row in connection.execute(query)}
+    newest: dict[str, int] = {id_: row["state_version"] for id_, row in before.items()}
     kept: list[Enlistment] = []
     for item in batch:
         event = item.event
-        if (
-            event.kind is EventKind.GAP
-        ):  # it stands where a record could not be read, and has read nothing
+        if event.kind is EventKind.GAP:  # stands for a record that could not be read
             kept.append(item)
         elif event.read_seq >= newest.get(event.dossier_id, -1):
             newest[event.dossier_id] = event.read_seq
@@ -269,13 +275,18 @@ _WORK = Written(
 )
 
 
-def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -> None:
+def _write(
+    connection: Connection,
+    batch: Sequence[Enlistment],
+    before: Mapping[str, Mapping[str, Any]],
+    now: datetime,
+) -> None:
     rows = [_event_row(item, now) for item in batch]
     partitions.provide(connection, {partitions.month_of(row["source_day"]) for row in rows})
     _KEY.run(connection, [{name: row[name] for name in _KEY_COLUMNS} for row in rows])
     _EVENT.run(connection, rows)
     _TIMELINE.run(connection, [_timeline_row(item) for item in batch])
-    projected = _project(connection, batch)
+    projected = _project(connection, batch, before)
     aliases = {
         (item.event.dossier_id, alias.kind, alias.value)
         for item in batch
@@ -295,14 +306,14 @@ def _write(connection: Connection, batch: Sequence[Enlistment], now: datetime) -
         _WORK.run(connection, work)
 
 
-def _project(connection: Connection, batch: Sequence[Enlistment]) -> dict[str, dict[str, Any]]:
+def _project(
+    connection: Connection,
+    batch: Sequence[Enlistment],
+    before: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
     """Write the dossiers' newest clear state; returns every row touched, by dossier."""
     ids = sorted({item.event.dossier_id for item in batch})
-    old: dict[str, dict[str, Any]] = {}
-    for some in chunks(ids):
-        for row in connection.execute(select(dossiers).where(dossiers.c.dossier_id.in_(some))):
-            old[row.dossier_id] = dict(row._mapping)
-    rows = dossier_rows(old, batch)
+    rows = dossier_rows(before, batch)
     # Copies: what is returned is still to be read.
     _DOSSIER.run(connection, [dict(rows[dossier_id]) for dossier_id in ids])
     return rows

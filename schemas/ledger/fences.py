@@ -217,14 +217,10 @@ def _held_by(fence: SingletonFence) -> ColumnElement[bool]:
     )
 
 
-def holds_singleton(connection: Connection, fence: SingletonFence) -> bool:
-    """Whether the singleton is its owner's, at the moment that this transaction sees."""
+def require_singleton(connection: Connection, fence: SingletonFence, *, lock: bool = True) -> None:
+    """Raise `StaleOwner` when another one holds it. With `lock`, its row stays locked until commit."""
     query = select(singletons.c.name).where(_held_by(fence))
-    return connection.execute(query).first() is not None
-
-
-def require_singleton(connection: Connection, fence: SingletonFence) -> None:
-    """Lock the singleton's row. Raises `StaleOwner` when another one holds it."""
-    query = select(singletons.c.name).where(_held_by(fence))
-    if connection.execute(locked(connection, query, shared=True)).first() is None:
+    if lock:
+        query = locked(connection, query, shared=True)
+    if connection.execute(query).first() is None:
         raise StaleOwner(f"{fence.name} was taken over by another process")
