@@ -135,7 +135,7 @@ def make_engine(url: str, session: str = "") -> Engine:
     target = ledger_url(url)
     common: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "hide_parameters": True}
     if target.get_backend_name() == "postgresql":
-        return create_engine(
+        engine = create_engine(
             target,
             **common,
             connect_args={
@@ -146,6 +146,8 @@ def make_engine(url: str, session: str = "") -> Engine:
                 "application_name": _application(session),
             },
         )
+        event.listen(engine, "checkin", _leave_read_only_to_the_server)
+        return engine
     engine = create_engine(
         target,
         **common,
@@ -155,6 +157,16 @@ def make_engine(url: str, session: str = "") -> Engine:
     event.listen(engine, "connect", _open_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _leave_read_only_to_the_server(connection: Any, _record: Any) -> None:
+    """After `for_reading` SQLAlchemy asks for READ WRITE in every transaction.
+
+    That would write to a database whose keeper has switched it to read-only, as some do when its disk
+    fills.
+    """
+    if connection is not None:
+        connection.read_only = None
 
 
 def _open_sqlite(connection: Any, _record: Any) -> None:

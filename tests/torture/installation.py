@@ -383,6 +383,7 @@ class Installation:
     async def _died(self, worker: Worker) -> None:
         at, crash, status = time.time(), worker.crash, worker.status or 0
         worker.wanted, worker.crash = False, ""
+        worker.comes_back = self.restarts_dead  # who stops it from now on decides otherwise
         self.say(f"{worker.name} ended by itself with {status} {crash}")
         self.deaths.append(
             Death(worker=worker.name, status=status, at=at, crash=crash, said=last_line(worker.log))
@@ -390,8 +391,7 @@ class Installation:
         if crash:
             with suppress(SQLAlchemyError):
                 await self._note_worker(crash, worker.name, worker.pid, await self.progress())
-        if self.restarts_dead:
-            worker.comes_back = True
+        if worker.comes_back:
             restart = asyncio.create_task(self._restart(worker))
             self._restarts.add(restart)
             restart.add_done_callback(self._restarts.discard)

@@ -172,6 +172,34 @@ async def test_a_database_that_is_read_only_is_waited_for(url: str, desk: Desk) 
     assert len(await desk.runnable()) == 3
 
 
+async def test_a_server_switched_to_read_only_is_obeyed_by_a_lane_that_has_read(
+    url: str, lane: Lane
+) -> None:
+    async def switch(read_only: str) -> None:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("SET default_transaction_read_only = off")
+            admin.execute(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
+            admin.execute("SELECT pg_reload_conf()")
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await lane.read(_read_only_by_default) != read_only:
+                await asyncio.sleep(0.05)
+
+    def write(connection: Connection) -> None:
+        connection.execute(update(mapping_version).values(version=9))
+
+    await switch("on")
+    try:
+        with pytest.raises(LedgerUnavailable, match="ReadOnlySqlTransaction"):
+            await lane.write(write)
+    finally:
+        await switch("off")
+    await lane.write(write)
+
+
+def _read_only_by_default(connection: Connection) -> str:
+    return str(connection.execute(text("SHOW default_transaction_read_only")).scalar_one())
+
+
 async def test_a_server_without_free_connections_is_waited_for(
     url: str, postgres_server: PostgresServer
 ) -> None:
