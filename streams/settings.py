@@ -171,7 +171,10 @@ class EngineSettings(_Section):
         default=16, ge=1, le=256, description="Calls to the target at the same time."
     )
     window: int = Field(
-        default=2000, ge=1, le=100_000, description="Dossiers held in memory at the same time."
+        default=200,
+        ge=1,
+        le=100_000,
+        description="Dossiers held in memory at the same time, each with all that it is owed.",
     )
     send_by_seconds: float = Field(
         default=2.0,

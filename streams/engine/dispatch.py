@@ -32,7 +32,7 @@ class EngineOptions:
     """Numbers of the engine; times in seconds. `quota` is calls per second, None for no limit."""
 
     in_flight: int = 16
-    window: int = 2000
+    window: int = 200
     load: int = 200
     send_by: float = 2.0
     group_window: float = 0.005
