@@ -27,7 +27,16 @@ CORE = frozenset(
         CrashPoint.AFTER_ANSWER,
     }
 )
-IN_CALL = (CrashPoint.AFTER_INTENT, CrashPoint.AFTER_WRITE, CrashPoint.AFTER_ANSWER)
+LEAST_HITS = {
+    CrashPoint.AFTER_INTENT: 2,
+    CrashPoint.AFTER_WRITE: 2,
+    CrashPoint.AFTER_ANSWER: 2,
+    CrashPoint.AFTER_SETTLE: 2,
+    CrashPoint.AFTER_INTAKE_PRODUCE: 1,
+    CrashPoint.BEFORE_ENLIST: 1,
+    CrashPoint.AFTER_RECEIPT_PRODUCE: 1,
+}
+"""How many of the two crashes must strike calls under way. The other points may come before any."""
 
 
 def crash(point: CrashPoint) -> Scenario:
@@ -54,7 +63,7 @@ def crash(point: CrashPoint) -> Scenario:
         about=f"a worker dies {point.replace('_', ' ')}, at passage {numbers[0]} and {numbers[1]}",
         run=run,
         least_crashes=2,
-        least_hits=2 if point in IN_CALL else 0,
+        least_hits=LEAST_HITS.get(point, 0),
         core=point in CORE,
     )
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from tests.torture.installation import Installation
 from tests.torture.scenario import Scenario
-from tests.torture.settings import FREEZE_SECONDS, SESSION_SECONDS
+from tests.torture.settings import FREEZE_SECONDS, RECOVERY_OPEN_SECONDS, SESSION_SECONDS
 
 
 async def kill_each_in_turn(hub: Installation) -> None:
-    """Three rounds; in the first two the killed one comes back before the next falls."""
+    """Three rounds. In the first the next falls when all must have recovered, in the second when the killed
+
+    one is back, in the third at once.
+    """
     names = [*hub.workers] * 3
     async for number in hub.portions(len(names)):
-        name, pause = names[number], number < 2 * len(hub.workers)
-        await hub.kill(name, measured=pause)
+        name, turn = names[number], number // len(hub.workers)
+        fault = await hub.kill(name, measured=turn < 2)
         await hub.start(name)
-        if pause:
+        if turn < 2:
             await hub.ready(name)
+        if turn == 0:
+            await asyncio.sleep(fault.at + RECOVERY_OPEN_SECONDS - time.time())
 
 
 async def kill_all_at_once(hub: Installation) -> None:
@@ -116,6 +122,7 @@ async def one_three_one(hub: Installation) -> None:
             if number == 1:
                 await hub.kill(name)
             else:
+                await hub.until_in_call(name)
                 await hub.stop(name)
         await hub.start("w2", "w3")
         await hub.ready("w2", "w3")
@@ -129,6 +136,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=kill_each_in_turn,
         least_faults=9,
         least_hits=5,
+        least_recoveries=3,
+        least_opened=2,
     ),
     Scenario(
         name="kill_all_at_once",
@@ -144,6 +153,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         row="kill",
         about="SIGKILL of one worker that does not come back",
         run=kill_one_for_good,
+        least_recoveries=1,
+        least_opened=1,
         core=True,
     ),
     Scenario(
@@ -154,6 +165,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         profile="existence",
         least_faults=9,
         least_hits=5,
+        least_recoveries=3,
     ),
     Scenario(
         name="freeze_each_in_turn",
@@ -162,6 +174,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=freeze_each_in_turn,
         least_faults=3,
         least_hits=2,
+        least_recoveries=2,
     ),
     Scenario(
         name="freeze_shortly",

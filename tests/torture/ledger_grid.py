@@ -320,6 +320,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=trouble("disk full", TABLES.fill, "No space left on device"),
         least_faults=2,
         least_hits=2,
+        full=False,  # the day must fit on the small disk
     ),
     Scenario(
         name="clocks_apart",

@@ -26,6 +26,7 @@ _FAILURES_IN_ROW = 10
 _POISONED_EVERY = 10
 _SLOWER = 1.5
 """The median step of the others may take so many times as long as in a day without poison."""
+_MOODS_SECONDS = 0.5
 _LESS = 0.8
 """So much of the throughput of a day without poison must be left to the others.
 
@@ -214,8 +215,8 @@ def slower(plain: Flow | None, stormy: Flow | None) -> list[str]:
     if plain is None or stormy is None:
         return ["guard: too few steps came to compare"]
     found = []
-    # Below a second the machine's own moods are larger than what is compared.
-    if stormy.latency > _SLOWER * max(plain.latency, 1.0):
+    # Below that the machine's own moods are larger than what is compared.
+    if stormy.latency > _SLOWER * max(plain.latency, _MOODS_SECONDS):
         found.append(
             f"the others' median step took {stormy.latency:.1f} s, {plain.latency:.1f} s without poison"
         )

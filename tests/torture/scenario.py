@@ -101,7 +101,9 @@ class Scenario:
     Guards: at least `least_faults` faults, the first of them at `least_progress` or later; at least
     `least_hits` of them struck an attempt under way: about half of those that wait for one, all of those
     at a crash point within a call. `least_crashes` came at crash points. A SIGTERM strikes nothing, for the
-    worker hands over, unless `stops_strike` says that this is the row. `exempt`: counts that need not be 0.
+    worker hands over, unless `stops_strike` says that this is the row. At least `least_recoveries` faults
+    were held against the bound for all dossiers, `least_opened` against that for open attempts.
+    `exempt`: counts that need not be 0.
     """
 
     name: str
@@ -119,6 +121,8 @@ class Scenario:
     least_crashes: int = 0
     least_hits: int = 1
     stops_strike: bool = False
+    least_recoveries: int = 0
+    least_opened: int = 0
     least_progress: float = common.LEAST_PROGRESS
     exempt: frozenset[str] = frozenset()
     rest_seconds: float = 180.0
@@ -185,7 +189,6 @@ async def result(
 ) -> Result:
     """Judge an installation at rest; of these dossiers only, where codes are given (then without guards)."""
     verdict = await installation.verdict(codes)
-    counts = await asyncio.to_thread(installation.view.standing)
     summary = await installation.portal.summary()
     events = (await asyncio.to_thread(installation.journal.counts))["events"]
     parked = await asyncio.to_thread(installation.view.parked_by_source_id)
@@ -207,17 +210,39 @@ async def result(
     )
     if codes is not None:
         return plain
-    findings = [*plain.findings, *installation.findings, *unguarded(scenario, installation.faults)]
+    findings = [
+        *plain.findings,
+        *await of_the_hub(installation),
+        *unguarded(scenario, installation.faults),
+    ]
+    recovered = await _recovered(installation)
+    for what, felt, least in (
+        ("recoveries", recovered.plain, scenario.least_recoveries),
+        ("recoveries of open attempts", recovered.opened, scenario.least_opened),
+    ):
+        if len(felt) < least:
+            findings.append(f"guard: {len(felt)} {what} were measured, at least {least} are needed")
+    return replace(
+        plain,
+        findings=(*findings, *recovered.never),
+        recovery_s=recovered.slowest,
+        slow=tuple(recovered.slow),
+    )
+
+
+async def of_the_hub(installation: Installation) -> list[str]:
+    """What is wrong whatever the portal holds: a scenario's findings, dead letters, ends of workers."""
+    counts = await asyncio.to_thread(installation.view.standing)
+    found = [*installation.findings]
     if counts.dead_letters != installation.dead_letters_owed:
-        findings.append(
+        found.append(
             f"{counts.dead_letters} dead letters, {installation.dead_letters_owed} expected"
         )
     for death in installation.deaths:
         # Status 70: it ended itself, so that it may be started again. A crash point kills.
         if not death.crash and death.status != 70:
-            findings.append(f"{death.worker} ended with {death.status}: {death.said}")
-    slowest, never, slow = await _recovered(installation)
-    return replace(plain, findings=(*findings, *never), recovery_s=slowest, slow=tuple(slow))
+            found.append(f"{death.worker} ended with {death.status}: {death.said}")
+    return found
 
 
 def wrong(verdict: Verdict, exempt: Collection[str] = ()) -> list[str]:
@@ -266,32 +291,49 @@ def disturbed(fault: Fault, faults: Sequence[Fault], seconds: float) -> bool:
     return any(other.worker and fault.at < other.at <= fault.at + seconds for other in faults)
 
 
-async def _recovered(installation: Installation) -> tuple[float | None, list[str], list[str]]:
-    """The longest recovery, what never recovered, and what did so too late."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovered:
+    """Recoveries that were held against a bound, in seconds; what never recovered, what did so too late."""
+
+    plain: list[float] = field(default_factory=list)
+    opened: list[float] = field(default_factory=list)
+    never: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+
+    @property
+    def slowest(self) -> float | None:
+        both = [*self.plain, *self.opened]
+        return round(max(both), 1) if both else None
+
+
+async def _recovered(installation: Installation) -> _Recovered:
+    found = _Recovered()
     measured = [fault for fault in installation.faults if fault.measured and fault.worker]
     if not measured:
-        return None, [], []
+        return found
     calls = await installation.portal.calls()
     parked = await asyncio.to_thread(parked_codes, installation.view)
-    held: list[float] = []
-    never: list[str] = []
-    slow: list[str] = []
     for fault in measured:
         felt = recovery(fault, calls, parked)
-        never += [
+        found.never.extend(
             f"{fault.kind} of {fault.worker}: {code} never moved again"
             for code in sorted(felt.never)[:3]
-        ]
-        for name, took, most in (
-            ("nine of ten of its dossiers", felt.plain, common.RECOVERY_SECONDS),
-            ("dossiers with an open attempt", felt.opened, common.RECOVERY_OPEN_SECONDS),
+        )
+        for name, took, most, held in (
+            ("nine of ten of its dossiers", felt.plain, common.RECOVERY_SECONDS, found.plain),
+            (
+                "dossiers with an open attempt",
+                felt.opened,
+                common.RECOVERY_OPEN_SECONDS,
+                found.opened,
+            ),
         ):
             if took is None or disturbed(fault, installation.faults, most):
                 continue
             held.append(took)
             if took > most:
-                slow.append(
+                found.slow.append(
                     f"{fault.kind} of {fault.worker}: {name} moved after {took:.1f} s, "
                     f"not within {most:.1f} s"
                 )
-    return (round(max(held), 1) if held else None), never, slow
+    return found

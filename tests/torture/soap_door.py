@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from connectors.one_stop.simulator.dossier import Dossier
 from connectors.one_stop.simulator.process import Act
 from streams.demo.processes import end, portal_settings, start_simulator
 from tests.torture.installation import Installation
-from tests.torture.scenario import Result, Scenario, wrong
+from tests.torture.scenario import Result, Scenario, of_the_hub, wrong
 from tests.torture.soap_cells import AT_ONE_CALL, FOR_ALL, WRITES
 from tests.torture.soap_evidence import (
     LEAST_PER_CELL,
@@ -199,4 +199,6 @@ class _Door:
                     findings=tuple(wrong(verdict)),
                 )
             )
+        whole = await of_the_hub(self._hub)
+        results[0] = replace(results[0], findings=(*results[0].findings, *whole))
         return results

@@ -306,6 +306,24 @@ def test_the_kill_and_crash_rows_have_their_guards() -> None:
         assert one.exempt == frozenset(), one.name
 
 
+def test_only_these_rows_may_strike_no_call_under_way() -> None:
+    assert {one.name for one in scenarios() if not one.least_hits} == {
+        *("crash_after_produce", "crash_after_enlist"),  # before anything is owed
+        *("source_restored", "source_renumbered"),  # the one-stop system's, with the hub at rest
+        "memory_by_backlog",  # has no fault
+    }
+
+
+def test_rows_that_kill_or_freeze_hold_recoveries_against_the_bound() -> None:
+    measured = {one.name: one.least_recoveries for one in scenarios() if one.least_recoveries}
+    assert measured == {
+        "kill_each_in_turn": 3,
+        "kill_one_for_good": 1,
+        "kill_under_existence": 3,
+        "freeze_each_in_turn": 2,
+    }
+
+
 def test_the_core_is_twelve_rows_of_every_kind_that_loses_something() -> None:
     core = chosen(core=True)
     assert len(core) == 12
