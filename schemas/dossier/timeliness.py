@@ -21,7 +21,7 @@ from schemas.dossier.timeline import (
     supplement_requests,
     was_received,
 )
-from schemas.dossier.working_calendar import WorkingCalendar, civil_day
+from schemas.dossier.working_calendar import WorkingCalendar, civil_day, end_of_day
 
 
 class Verdict(StrEnum):
@@ -39,13 +39,16 @@ class Verdict(StrEnum):
 IN_TIME = frozenset({Verdict.EARLY, Verdict.ON_TIME, Verdict.OPEN_IN_TIME})
 """What the numerator of the on-time rate counts (one source)."""
 
+_LEAST_TIME = timedelta.resolution
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """A verdict and what it rests on.
 
     `counted_at` is the time that was held against the due date, `supplement_time` what was subtracted
-    from it. `certainty` is that of the calendar; it matters only where a limit was measured.
+    from it. `certainty` is that of the calendar; it matters only where a limit was measured. `late_from`:
+    from when on an open dossier whose time runs is late, if nothing more happens to it.
     """
 
     verdict: Verdict
@@ -53,6 +56,7 @@ class Judgement:
     supplement_time: timedelta
     late_because: LateBecause | None
     certainty: Certainty
+    late_from: datetime | None = None
 
 
 def judge(
@@ -99,14 +103,18 @@ def judge(
     counted = stop - lost
     due, start = story.times.due, received_at(story)
     late: bool | None = None
+    late_from: datetime | None = None
     certainty = Certainty.CONFIRMED
+    runs = ended is None and waiting is None
     if due is not None:
-        by_day = ended is None and waiting is None
-        late = (Comparison.DATE if by_day else comparison).is_late(counted, due)
+        late = (Comparison.DATE if runs else comparison).is_late(counted, due)
+        late_from = end_of_day(due) + lost
     elif limit is not None and start is not None:
         worked = calendar.working_time(start, max(start, stop), agency)
         off = [calendar.working_time(max(a, start), max(d, start), agency) for a, d in answered]
-        late = worked.value - sum((o.value for o in off), timedelta()) > limit
+        allowed = limit + sum((o.value for o in off), timedelta())
+        late = worked.value > allowed
+        late_from = calendar.add_working_time(start, allowed + _LEAST_TIME, agency).value
         certainty = weakest([worked.certainty, *(o.certainty for o in off)])
     because = LateBecause.DUE_PASSED if late else None
     if len(requests) > SUPPLEMENTS_ALLOWED:
@@ -117,6 +125,7 @@ def judge(
         supplement_time=lost,
         late_because=because,
         certainty=certainty,
+        late_from=late_from if runs else None,
     )
 
 
