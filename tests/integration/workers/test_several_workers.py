@@ -58,13 +58,17 @@ async def killed_stopped_frozen_joined(hub: Installation) -> None:
 
 
 def _left_open(hub: Installation, name: str) -> int:
-    """Attempts without an outcome in partitions that still name the worker: it gave none of them up."""
+    """Its attempts without an outcome, in partitions that still name it.
+
+    What the killed one left open there is of an older epoch, and must wait before it is asked about.
+    """
     owner = f"%:{hub.workers[name].pid}:%"
     query = (
         "select count(*) from attempts a join dossier_target t on t.target = a.target"
         " and t.dossier_id = a.dossier_id join positions p on p.topic = t.topic"
         ' and p."partition" = t."partition" and p.flow = \'ledger\''
-        " where a.outcome is null and a.closed_at is null and p.owner like :owner"
+        " where a.outcome is null and a.closed_at is null and a.epoch = p.epoch"
+        " and p.owner like :owner"
     )
     return int(hub.view.rows(query, owner=owner)[0][0])
 
