@@ -174,7 +174,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=freeze_each_in_turn,
         least_faults=3,
         least_hits=2,
-        least_recoveries=2,
+        least_recoveries=1,  # some workers owe nothing that could go at once when they freeze
     ),
     Scenario(
         name="freeze_shortly",

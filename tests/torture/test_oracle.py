@@ -320,7 +320,7 @@ def test_rows_that_kill_or_freeze_hold_recoveries_against_the_bound() -> None:
         "kill_each_in_turn": 3,
         "kill_one_for_good": 1,
         "kill_under_existence": 3,
-        "freeze_each_in_turn": 2,
+        "freeze_each_in_turn": 1,
     }
 
 
