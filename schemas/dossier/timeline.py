@@ -40,6 +40,9 @@ Source: reporting contract §4.3 b, operational description of Decision 766/QĐ-
 "Đã xử lý xong" before "Đã trả kết quả" before stop, refusal and withdrawal.
 """
 
+HAPPENINGS = ("submitted", "received", "finished", "returned", "withdrawn", "refused")
+"""The times of a state that tell when something happened; its due dates are those in force now."""
+
 _AFTER_RECEPTION = frozenset(
     {Status.RECEIVED, Status.PROCESSING, Status.PAUSED, Status.FINISHED, Status.RETURNED}
 )
@@ -96,10 +99,7 @@ class Timeline:
         The due date stays the one in force now: the portal, too, judges a past period by the field as it
         stands (inferred from its being computed from the synchronised fields, reporting contract §0.5).
         """
-        happened = {
-            name: _by(getattr(self.times, name), moment)
-            for name in ("submitted", "received", "finished", "returned", "withdrawn", "refused")
-        }
+        happened = {name: _by(getattr(self.times, name), moment) for name in HAPPENINGS}
         return Timeline(
             times=replace(self.times, **happened),
             entries=tuple(entry for entry in self.entries if entry.at <= moment),

@@ -14,12 +14,9 @@ from functools import partial
 from itertools import zip_longest
 
 from schemas.dossier.clock import LateBecause
-from schemas.dossier.timeline import Comparison, Timeline, end
+from schemas.dossier.timeline import HAPPENINGS, Comparison, Timeline, end
 from schemas.dossier.timeliness import Judgement, Verdict, judge
 from schemas.dossier.working_calendar import WorkingCalendar
-
-_HAPPENINGS = ("submitted", "received", "finished", "returned", "withdrawn", "refused")
-"""The times of a dossier that `Timeline.until` cuts; the others are of the newest state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ def _judgements(
 
 def _happenings(timeline: Timeline) -> set[datetime]:
     found = {entry.at for entry in timeline.entries}
-    found |= {at for name in _HAPPENINGS if (at := getattr(timeline.times, name)) is not None}
+    found |= {at for name in HAPPENINGS if (at := getattr(timeline.times, name)) is not None}
     for each in timeline.supplements:
         found.add(each.requested_at)
         if each.completed_at is not None:

@@ -27,6 +27,7 @@ _POISONED_EVERY = 10
 _SLOWER = 1.5
 """The median step of the others may take so many times as long as in a day without poison."""
 _MOODS_SECONDS = 0.5
+"""A median below this is taken for this: what is less is the machine's own."""
 _LESS = 0.8
 """So much of the throughput of a day without poison must be left to the others.
 

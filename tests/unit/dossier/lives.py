@@ -85,3 +85,4 @@ TIMES = st.builds(
     refused=st.none() | MOMENTS,
 )
 COMPARISONS = st.sampled_from(Comparison)
+LIMITS = st.none() | st.integers(0, 100).map(lambda hours: hours * HOUR)

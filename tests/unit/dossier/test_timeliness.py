@@ -18,6 +18,7 @@ from schemas.records import DossierTimes, Supplement
 from tests.unit.dossier.lives import (
     COMPARISONS,
     ENTRIES,
+    LIMITS,
     MOMENTS,
     MON,
     SUPPLEMENTS,
@@ -244,8 +245,6 @@ def test_an_end_before_reception_took_no_time() -> None:
 
 
 # --- what always holds -----------------------------------------------------------------------------
-
-LIMITS = st.none() | st.integers(0, 100).map(lambda hours: hours * HOUR)
 
 
 @given(TIMES, ENTRIES, SUPPLEMENTS, MOMENTS, COMPARISONS, LIMITS, st.randoms(use_true_random=False))

@@ -18,6 +18,7 @@ from tests.unit.dossier.lives import (
     COMPARISONS,
     DUE,
     ENTRIES,
+    LIMITS,
     MON,
     SUPPLEMENTS,
     TIMES,
@@ -111,7 +112,6 @@ def test_what_was_never_received_has_no_span() -> None:
     assert told(timeline) == []
 
 
-LIMITS = st.none() | st.integers(0, 100).map(lambda hours: hours * HOUR)
 INSTANTS = st.integers(-60, 60 * 24 * 40).map(lambda minutes: MON + timedelta(minutes=minutes))
 
 
