@@ -294,7 +294,7 @@ class Installation:
         """SIGKILL. `in_call`: wait (bounded) until the worker has an open attempt, so that it hurts."""
         worker, progress = self.workers[name], await self.progress()
         if in_call:
-            await self._freeze_in_call(worker)
+            await self._freeze_in_call(worker, busy=measured)
         pid = worker.pid
         await worker.kill()
         return await self._note_worker("SIGKILL", name, pid, progress, measured=measured)
@@ -303,19 +303,24 @@ class Installation:
         """SIGSTOP; `wake` it yourself."""
         worker, progress = self.workers[name], await self.progress()
         if in_call:
-            await self._freeze_in_call(worker)
+            await self._freeze_in_call(worker, busy=measured)
         worker.freeze()
         return await self._note_worker("SIGSTOP", name, worker.pid, progress, measured=measured)
 
-    async def _freeze_in_call(self, worker: Worker) -> None:
+    async def _freeze_in_call(self, worker: Worker, *, busy: bool) -> None:
         """Leave it frozen with an open attempt, or running when it does not come to one in time.
 
-        Looking takes longer than a call, so it is frozen first, and woken again if it had none.
+        `busy`: in the first half of the time only with other dossiers in hand too, so that the recovery of
+        both can be measured. Looking takes longer than a call, so it is frozen first, and woken again if it
+        had not what is asked for.
         """
-        finish = time.monotonic() + _IN_CALL_SECONDS
+        now = time.monotonic()
+        finish, choosy = now + _IN_CALL_SECONDS, now + _IN_CALL_SECONDS / 2
         while time.monotonic() < finish and await self.until_in_call(worker.name):
             worker.freeze()
-            if await asyncio.to_thread(open_attempts, self.view, worker.pid):
+            found = await asyncio.to_thread(in_hand, self.view, worker.pid)
+            enough = not busy or time.monotonic() > choosy or found["busy"] - found["open_codes"]
+            if found["hit"] and enough:
                 return
             worker.wake()
 
