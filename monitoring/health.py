@@ -59,7 +59,7 @@ class Health:
         self._checks: dict[str, Check] = {}
 
     def expect(self, part: str, *, stale_after: float = STALE_AFTER_SECONDS) -> None:
-        """This process has such a part: it is not ready before the part's first `progress`."""
+        """This process has such a part: not ready before the part's `begun`, or its first `progress`."""
         now = self._clock()
         self._parts[part] = Progress(since=now, moved=now, stale_after=stale_after)
 
@@ -85,6 +85,10 @@ class Health:
     def require(self, name: str, check: Check) -> None:
         """Readiness needs this; it is asked at every `/ready`, for at most two seconds."""
         self._checks[name] = check
+
+    def begun(self, part: str) -> None:
+        """A part is at work, though its loop has not turned yet."""
+        self._parts[part].started = True
 
     def progress(
         self, part: str, *, done: int | None = None, lag: int = 0, waits_for: str | None = None

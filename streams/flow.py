@@ -384,6 +384,7 @@ class Flow:
                 self._give_up()
                 return
             self._events.flow_started(flow=self.name)
+            self._health.begun(self.name)
             self._assigned()
 
     async def _seek_to_positions(self) -> Mapping[Any, int]:

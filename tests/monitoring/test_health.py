@@ -175,6 +175,17 @@ async def test_ready_names_everything_that_is_missing(health: Health) -> None:
     assert (await health.ready())[1]["why"] == body["why"][2:]
 
 
+async def test_a_part_that_has_begun_is_ready_and_has_yet_to_turn(
+    health: Health, clock: Clock
+) -> None:
+    health.expect("ledger", stale_after=30)
+    clock.now += 29
+    health.begun("ledger")
+    assert (await health.ready())[0]
+    clock.now += 2
+    assert not health.live()[0]
+
+
 async def test_a_check_that_does_not_answer_is_given_up(
     health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
