@@ -46,7 +46,7 @@ from streams.producer import Producer
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
-from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics, topic_ids
+from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics
 from streams.topology import Parts, WorkerPart
 from streams.upkeep import Upkeep
 
@@ -154,7 +154,6 @@ async def open_hub(
             hasher=Hasher(settings.hash_key_bytes()),
             producer=producer,
             upkeep=upkeep,
-            topic_ids=await topic_ids(settings.kafka),
             events=events,
             health=health,
             datadir=Path(datadir),

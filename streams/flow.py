@@ -146,6 +146,7 @@ class Flow:
         self._log = LogEnds(kafka)
         self._strangers = 0  # looks in a row that found another owner in the ledger
         self._short = 0  # looks in a row that found a log to end before its position
+        self._topic_ids: Mapping[str, str] = {}  # when the positions were taken over
         self._waits_for = "ledger"
         self._holes: Counter[str] = Counter()
         self._standstill = Standstill()
@@ -246,6 +247,7 @@ class Flow:
             if turned >= next_look:
                 await self._look_at_lag(app)
                 await self._look_at_owners(app)
+                await self._look_for_another_log()
                 next_look = turned + _LAG_SECONDS
 
     def _leaves(self) -> bool:
@@ -310,6 +312,26 @@ class Flow:
                 )
             )
 
+    async def _look_for_another_log(self) -> None:
+        """Page when a topic was made anew since it was taken over: its offsets mean other records now.
+
+        Kafka need not assign anew for that, and the new log may be longer than the position already.
+        """
+        held = dict(self._topic_ids)
+        with suppress(LogAway):
+            found = await self._log.topic_ids(_LOOK_SECONDS)
+            for topic in (reading.positions.topic for reading in self._readings):
+                if topic in found and found[topic] != held.get(topic, found[topic]):
+                    self._give_up()
+                    self._halt(
+                        Halt(
+                            "position_hole",
+                            f"flow {self.name}: topic {topic} was made anew (id {held[topic]}, now"
+                            f" {found[topic]}): thongsuot topics reset; see position_hole in"
+                            " streams/README.md",
+                        )
+                    )
+
     async def _look_at_owners(self, app: Any) -> None:
         """Begin anew when the ledger names another owner of what Kafka says is ours, twice in a row.
 
@@ -364,6 +386,8 @@ class Flow:
         generation = sender.consumer_generation_id
         try:
             assigned = sender.consumer.assignment()
+            # Now, not at the start: topics may have been made anew under a process that lives.
+            self._topic_ids = await self._log.topic_ids(self._patience.seconds)
             offsets: dict[Any, int] = {}
             for reading in self._readings:
                 offsets |= await self._own(assigned, reading.positions)
@@ -413,7 +437,8 @@ class Flow:
     async def _own(self, assigned: Collection[Any], positions: FlowPositions) -> dict[Any, int]:
         """The ledger's position of each partition of one topic, which is ours from now on."""
         tps = {tp.partition: tp for tp in assigned if tp.topic == positions.topic}
-        taken = await self._patience(lambda: positions.take_over(list(tps)))
+        topic_id = self._topic_ids.get(positions.topic)
+        taken = await self._patience(lambda: positions.take_over(list(tps), topic_id))
         self._events.rebalanced(flow=self.name, topic=positions.topic, partitions=tps)
         for position in taken:
             if position.restored is not None:

@@ -36,7 +36,6 @@ class Hub:
     hasher: Hasher
     producer: Producer
     upkeep: Upkeep
-    topic_ids: Mapping[str, str]
     events: Events
     health: Health
     datadir: Path
@@ -67,7 +66,6 @@ class Hub:
             self.ledger,
             flow=flow,
             topic=topic.name,
-            topic_id=self.topic_ids.get(topic.name),
             owner=self.owner,
         )
 

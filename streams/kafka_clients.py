@@ -15,6 +15,9 @@ from streams.settings import KafkaSettings, SecurityProtocol
 _BUFFER_RECORDS = 2048
 _FETCH_RECORDS = 1000
 _FETCH_PARTITION_BYTES = 256 * 1024  # one larger record still comes
+_METADATA_MILLISECONDS = 10_000
+"""A flow that was assigned nothing, while its topics were away, looks for them so often; 300 s by default."""
+
 _COMMIT_SECONDS = 10.0  # for those who look at the group: the ledger's positions count
 
 
@@ -51,6 +54,7 @@ def faust_settings(kafka: KafkaSettings) -> dict[str, Any]:
         # A member that does not come back is given up after this; the default of 60 s would hold all.
         "broker_rebalance_timeout": kafka.session_timeout_seconds,
         "broker_commit_interval": _COMMIT_SECONDS,
+        "consumer_metadata_max_age_ms": _METADATA_MILLISECONDS,
         "broker_max_poll_records": _FETCH_RECORDS,
         "consumer_max_fetch_size": _FETCH_PARTITION_BYTES,
         "stream_buffer_maxsize": _BUFFER_RECORDS,

@@ -1,4 +1,4 @@
-"""How much of a log there is: first offset and end of partitions, over a connection of its own.
+"""Which log it is and how much of it there is, over connections of its own.
 
 On Faust's connection each question would wait behind a fetch, for up to 1.5 s; a rebalance asks several.
 """
@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from streams.kafka_clients import aiokafka_connection
 from streams.settings import KafkaSettings
+from streams.topic_check import BrokerUnreachable, topic_ids
 
 Place = tuple[str, int]
 """A topic and one of its partitions."""
@@ -44,6 +45,14 @@ class LogEnds:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
+
+    async def topic_ids(self, seconds: float) -> Mapping[str, str]:
+        """See `streams.topic_check.topic_ids`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await topic_ids(self._kafka)
+        except (BrokerUnreachable, TimeoutError) as error:
+            raise LogAway(type(error).__name__) from None
 
     async def ends(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
         """One past the last offset of each partition."""

@@ -60,30 +60,29 @@ class RecordsSkipped(PositionHole):
 class FlowPositions:
     """The partitions of one topic that this process owns in one flow."""
 
-    def __init__(
-        self, ledger: Ledger, *, flow: str, topic: str, topic_id: str | None, owner: str
-    ) -> None:
+    def __init__(self, ledger: Ledger, *, flow: str, topic: str, owner: str) -> None:
         self.flow = flow
         self.topic = topic
         self._ledger = ledger
-        self._topic_id = topic_id
         self._owner = owner
         self._fences: dict[int, Fence] = {}
         self._next: dict[int, int] = {}
         self._bases: dict[int, int] = {}
         self._owned = False
 
-    async def take_over(self, partitions: Sequence[int]) -> Sequence[Position]:
+    async def take_over(
+        self, partitions: Sequence[int], topic_id: str | None = None
+    ) -> Sequence[Position]:
         """Become the owner of exactly these partitions, at the ledger's positions.
 
         Nothing is followed when this fails. Raises `PositionHole` when the topic is another one than
-        the ledger remembers.
+        the ledger remembers; without `topic_id` (a broker that has none) that cannot be seen.
         """
         self.give_up()
         taken: Sequence[Position] = ()
         if partitions:
             taken = await self._ledger.take_over(
-                self.flow, self.topic, self._topic_id, sorted(partitions), self._owner
+                self.flow, self.topic, topic_id, sorted(partitions), self._owner
             )
         self._fences = {p.fence.partition: p.fence for p in taken}
         self._next = {p.fence.partition: p.next_offset for p in taken}

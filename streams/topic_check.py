@@ -276,11 +276,26 @@ async def require_topics(kafka: KafkaSettings) -> None:
 
 
 async def topic_ids(kafka: KafkaSettings) -> Mapping[str, str]:
-    """The ids by which a topic that was deleted and made anew is known. Empty on the embedded broker."""
+    """The ids by which a topic that was deleted and made anew is known. Empty on the embedded broker.
+
+    Raises `BrokerUnreachable`.
+    """
     if kafka.embedded:
         return {}
-    found = (await read_topics(kafka)).topics
-    return {topic.name: found[topic.name].id for topic in TOPICS if topic.name in found}
+    try:
+        found = await asyncio.to_thread(_topic_ids, await brokers_up(kafka))
+    except KafkaError as error:
+        raise unreachable(kafka, error) from None
+    return {topic.name: found[topic.name] for topic in TOPICS if topic.name in found}
+
+
+def _topic_ids(kafka: KafkaSettings) -> Mapping[str, str]:
+    admin = admin_client(kafka)
+    try:
+        described = admin.describe_topics(None)
+    finally:
+        admin.close()
+    return {topic["name"]: str(topic.get("topic_id") or "") for topic in described}
 
 
 async def require_nothing_dropped(kafka: KafkaSettings) -> None:

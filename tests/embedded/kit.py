@@ -175,7 +175,6 @@ class Rig:
                         ledger,
                         flow=name,
                         topic=topic.name,
-                        topic_id=None,
                         owner=f"owner-{self.owners}",
                     ),
                     body=body,

@@ -19,6 +19,7 @@ from schemas.ledger.migrate import upgrade
 from schemas.ledger.model import Operation, PositionHole
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import LocalRegistry
+from schemas.sealing import Sealer
 from schemas.topics import DEAD_LETTERS, DELIVERY_RECEIPTS, DOSSIER_EVENTS, TOPICS, Topic
 from streams import topic_reset
 from streams.kafka_clients import aiokafka_connection
@@ -35,7 +36,8 @@ from tests.contract.ledger_contract import (
     make_event,
     rows_of,
 )
-from tests.embedded.kit import RecordingLogger
+from tests.embedded.kit import RecordingLogger, Rig, event, running, until
+from tests.embedded.test_positions_and_ownership import enlisted
 from tests.embedded.test_restore import receipt
 from tests.services.kafka import KafkaCluster
 from tests.unit.cli.running import set_environment
@@ -171,6 +173,38 @@ async def test_it_is_refused_while_a_worker_is_alive(settings: Settings) -> None
     finally:
         await member.stop()
     assert await topic_reset.reset(settings, logger) == []
+
+
+async def test_a_flow_at_work_reads_nothing_of_a_topic_that_was_made_anew(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The new log is longer than the flow's position, so that nothing but its id tells it from the old."""
+    producer = Producer(aiokafka_connection(settings.kafka), timeout=20.0)
+    await producer.start()
+    async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
+        rig = Rig(
+            kafka=settings.kafka,
+            ledger=ledger,
+            url=settings.ledger_url.get_secret_value(),
+            sealer=Sealer({"2026-11": b"k" * 32}, "2026-11"),
+            producer=producer,
+            datadir=tmp_path,
+        )
+        try:
+            codec = await rig.codec()
+            told = [(f"d{n}", codec.encode(event(f"d{n}", n))) for n in range(10, 50)]
+            await rig.put(DOSSIER_EVENTS, *told[:4])
+            flow = await rig.to_ledger()
+            async with running(flow):
+                await until(lambda: enlisted(rig, 4))
+                await delete_topics(settings)
+                await create(settings.kafka, replication=None, dry_run=False)
+                await rig.put(DOSSIER_EVENTS, *told[4:])
+                await until(lambda: flow.halted, WAIT_SECONDS)
+            assert (await ledger.event_counts())["events"] == 4
+            assert [page["reason"] for page in rig.log.of("flow_paged")] == ["position_hole"]
+        finally:
+            await producer.stop(5.0)
 
 
 async def test_a_restored_ledger_looks_for_receipts_since_its_last_settlement(

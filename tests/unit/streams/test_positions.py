@@ -33,7 +33,7 @@ class TakeOver:
 
 
 def positions(ledger: Any) -> FlowPositions:
-    return FlowPositions(ledger, flow="ledger", topic="t", topic_id=None, owner="a")
+    return FlowPositions(ledger, flow="ledger", topic="t", owner="a")
 
 
 def records(partition: int, *offsets: int) -> list[Received]:

@@ -36,7 +36,7 @@ def record(partition: int, offset: int) -> Received:
 
 
 async def test_records_know_their_place_in_the_log() -> None:
-    positions = FlowPositions(MadeAnew(), flow="f", topic="t", topic_id=None, owner="a")  # type: ignore[arg-type] # the one method used
+    positions = FlowPositions(MadeAnew(), flow="f", topic="t", owner="a")  # type: ignore[arg-type] # the one method used
     await positions.take_over([0, 1])
     batch = positions.follow([record(0, 0), record(0, 1), record(1, 0)])
     assert batch is not None
