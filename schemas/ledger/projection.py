@@ -15,6 +15,7 @@ def dossier_rows(
     """The row of every dossier in the batch, given the rows that are there.
 
     The newest state wins by version, then by place in the log. A gap says nothing of the state.
+    Every row is due to be reckoned anew.
     """
     rows = {dossier_id: dict(row) for dossier_id, row in old.items()}
     for item in batch:
@@ -29,7 +30,7 @@ def dossier_rows(
             # Where a dossier was born does not change, whatever a later reading leaves out.
             born = row["born_on_portal"] or event.born_on_portal
             rows[event.dossier_id] = _row(event, item.log_pos) | {"born_on_portal": born}
-    return rows
+    return {dossier_id: row | {"figures_due": True} for dossier_id, row in rows.items()}
 
 
 def _row(event: DossierEvent, log_pos: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     TextClause,
     UniqueConstraint,
     text,
+    true,
 )
 
 from schemas.ledger.dialect import PlainText, UtcTimestamp
@@ -46,6 +47,7 @@ OPEN = text("state IN ('pending', 'sending', 'waiting', 'parked')")
 OPEN_DELIVERY: TextClause = text("deliveries.state IN ('pending', 'sending', 'waiting', 'parked')")
 PARKED_DELIVERY: TextClause = text("deliveries.state = 'parked'")
 RECEIPT_OWED: TextClause = text("deliveries.receipt = 'owed'")
+FIGURES_DUE = {"sqlite": text("figures_due = 1"), "postgresql": text("figures_due")}
 
 # From which version of the code on this ledger may be worked with. Older code reads it too: never change it.
 compatibility = Table(
@@ -197,7 +199,15 @@ dossiers = Table(
     Column("returned_at", UtcTimestamp),
     Column("withdrawn_at", UtcTimestamp),
     Column("refused_at", UtcTimestamp),
+    # Something was written since `figures` was reckoned. By default, for a version that knows no figures.
+    Column("figures_due", Boolean, nullable=False, server_default=true()),
     Index("ix_dossiers_code", "code"),
+    Index(
+        "ix_dossiers_figures_due",
+        "dossier_id",
+        sqlite_where=FIGURES_DUE["sqlite"],
+        postgresql_where=FIGURES_DUE["postgresql"],
+    ),
 )
 
 dossier_aliases = Table(
@@ -230,6 +240,52 @@ timeline = Table(
     ForeignKeyConstraint(["event_id", "source_day"], ["events.event_id", "events.source_day"]),
     Index("ix_timeline_dossier", "dossier_id", "log_pos"),
     postgresql_partition_by="RANGE (source_day)",
+)
+
+# --- what the rates are counted from: reckoned from the above, and reckoned anew at will ---------------
+
+figures = Table(
+    "figures",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column(
+        "state_version", BigInteger, nullable=False
+    ),  # with log_pos: the state it was reckoned from
+    Column("log_pos", BigInteger, nullable=False),
+    Column("rules", Text, nullable=False),  # by which it was reckoned: another text, reckon anew
+    Column("standing", Text, nullable=False),
+    Column("code", PlainText),
+    Column("procedure_code", PlainText),  # the national one
+    Column("local_procedure_code", PlainText),
+    Column("sector_code", PlainText),
+    Column("agency_code", PlainText),  # the handling agency, as the portal is told of it
+    Column("channel", Text),
+    Column("born_on_portal", Boolean, nullable=False),
+    Column("received_at", UtcTimestamp),
+    Column("returned_at", UtcTimestamp),
+    # Facts of the newest state; null is unknown.
+    Column("electronic_result", Boolean),
+    Column("digitised", Boolean),
+    Column("reused", Boolean),
+    Column("from_data_store", Boolean),
+    Column("population_data", Boolean),
+    Column("paid_online", Boolean),
+    Column("financial_obligation", Boolean),
+    Index("ix_figures_received", "received_at"),
+    Index("ix_figures_returned", "returned_at"),
+)
+
+# The portal's judgement of a dossier in [begun_at, ended_at), without `ended_at` for good.
+verdict_spans = Table(
+    "verdict_spans",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("begun_at", UtcTimestamp, primary_key=True),
+    Column("ended_at", UtcTimestamp),
+    Column("verdict", Text, nullable=False),
+    Column("late_because", Text),
+    Column("end_at", UtcTimestamp),  # the end of the dossier that counts
+    Index("ix_verdict_spans_ended", "ended_at", "end_at"),
 )
 
 # --- what is owed, and what was done about it --------------------------------------------------------

@@ -16,12 +16,12 @@ from schemas.ledger.model import LedgerMismatch
 from schemas.ledger.sql import SqlLedger
 from tests.contract.ledger_contract import Desk, make_event
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 works_from = "{works_from}"
@@ -38,11 +38,11 @@ def url(tmp_path: Path) -> str:
 
 
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, works_from: str) -> None:
-    """Become the version that knows a second migration; the patch undone is the old one again."""
+    """Become the version that knows one migration more; the patch undone is the old one again."""
     (folder,) = migrations.__path__
     scripts = tmp_path / f"migrations-{works_from}"
     shutil.copytree(folder, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "m0002_colour.py").write_text(SECOND.format(works_from=works_from))
+    (scripts / "versions" / "m0003_colour.py").write_text(NEXT.format(works_from=works_from))
     monkeypatch.setattr(migrate, "SCRIPTS", str(scripts))
 
 
@@ -58,10 +58,10 @@ async def test_an_old_worker_goes_on_and_restarts_on_the_new_ledger(
     async with SqlLedger(url) as running:
         desk = await Desk.open(running)
         with monkeypatch.context() as new:
-            next_version(tmp_path, new, works_from="0001")
+            next_version(tmp_path, new, works_from="0002")
             upgrade(url)
             require_current(url)
-        assert revision(url) == "0002"
+        assert revision(url) == "0003"
         await desk.put(make_event("e1"))
     require_current(url)
     async with SqlLedger(url) as restarted:
@@ -75,10 +75,10 @@ def test_an_old_program_s_upgrade_leaves_a_newer_ledger_alone(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0001")
+        next_version(tmp_path, new, works_from="0002")
         upgrade(url)
     upgrade(url)
-    assert revision(url) == "0002"
+    assert revision(url) == "0003"
 
 
 async def test_an_old_worker_is_refused_where_the_new_tables_need_the_new_version(
@@ -86,11 +86,11 @@ async def test_an_old_worker_is_refused_where_the_new_tables_need_the_new_versio
 ) -> None:
     upgrade(url)
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0002")
+        next_version(tmp_path, new, works_from="0003")
         upgrade(url)
         require_current(url)
     for refused in (require_current, upgrade):
-        with pytest.raises(LedgerMismatch, match=r"0002.*from 0002 on.*knows 0001.*install"):
+        with pytest.raises(LedgerMismatch, match=r"0003.*from 0003 on.*knows 0002.*install"):
             refused(url)
     with pytest.raises(LedgerMismatch, match="install the version"):
         async with SqlLedger(url):
@@ -101,8 +101,8 @@ def test_a_new_worker_waits_for_the_migration(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(url)
-    next_version(tmp_path, monkeypatch, works_from="0001")
-    with pytest.raises(LedgerMismatch, match=r"at migration 0001.*needs 0002.*db upgrade"):
+    next_version(tmp_path, monkeypatch, works_from="0002")
+    with pytest.raises(LedgerMismatch, match=r"at migration 0002.*needs 0003.*db upgrade"):
         require_current(url)
 
 
@@ -111,14 +111,14 @@ def test_a_later_migration_does_not_lower_what_an_earlier_one_asks(
 ) -> None:
     upgrade(url)
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0002")
-        third = SECOND.format(works_from="0001").replace('"0002"', '"0003"')
-        third = third.replace('down_revision = "0001"', 'down_revision = "0002"')
+        next_version(tmp_path, new, works_from="0003")
+        third = NEXT.format(works_from="0002").replace('"0003"', '"0004"')
+        third = third.replace('down_revision = "0002"', 'down_revision = "0003"')
         versions = Path(migrate.SCRIPTS) / "versions"
-        (versions / "m0003_shade.py").write_text(third.replace("colour", "shade"))
+        (versions / "m0004_shade.py").write_text(third.replace("colour", "shade"))
         upgrade(url)
-    assert revision(url) == "0003"
-    with pytest.raises(LedgerMismatch, match="from 0002 on"):
+    assert revision(url) == "0004"
+    with pytest.raises(LedgerMismatch, match="from 0003 on"):
         require_current(url)
 
 
@@ -126,7 +126,7 @@ def test_a_ledger_that_lacks_what_an_old_program_needs_is_refused(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0001")
+        next_version(tmp_path, new, works_from="0002")
         upgrade(url)
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         connection.execute("DROP TABLE claims")
