@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from monitoring.rates import reckoning
@@ -150,10 +152,18 @@ def span_of(period: str) -> tuple[datetime, datetime]:
     return bounds(parsed)
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty ledger that nobody has opened yet; migrating one takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        upgrade(f"sqlite:///{folder}/ledger.db")
+        return (Path(folder) / "ledger.db").read_bytes()
+
+
 @asynccontextmanager
 async def hall(folder: Path) -> AsyncIterator[Hall]:
     url = f"sqlite:///{folder}/ledger.db"
-    upgrade(url)
+    (folder / "ledger.db").write_bytes(_migrated())
     lane = Lane(url, "figures", seconds=None)
     try:
         async with SqlLedger(url) as ledger:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from monitoring.rates.dossier_counts import Counted, UnitCounts
+from monitoring.rates.dossier_counts import Counted, Scope
 from monitoring.rates.reckoning import life
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Comparison, end
@@ -171,16 +171,33 @@ def test_counts_are_what_the_judgement_says_of_each_dossier(stories: list[Story]
                         "open_within_time",
                     ):
                         assert counted.total.shown[name] == expected[name], (period, name)
-                    _adds_up(counted)
 
     asyncio.run(counted_and_judged())
 
 
-def _adds_up(counted: Counted) -> None:
-    def told(unit: UnitCounts) -> dict[str, int]:
-        return {name: n for name, n in unit.shown.items() if isinstance(n, int)}
+@FEW
+@given(_stories(), st.sampled_from(PERIODS))
+def test_units_counted_alone_add_up_and_every_count_opens_down_to_its_dossiers(
+    stories: list[Story], period: str
+) -> None:
+    async def add_up() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with hall(Path(folder)) as ours:
+                await ours.put(*(event for story in stories for event in story.events()))
+                whole = (await _all_counts(ours))[period].total
+                alone = [(await ours.count(period, Scope(agencies={unit}))).total for unit in UNITS]
+                for name, counted in whole.shown.items():
+                    if counted is None:
+                        continue
+                    assert counted == sum(_number(unit.shown[name]) for unit in alone), name
+                    listed = Counter(one.counts for one in await ours.dossiers(name, period))
+                    assert listed == +Counter({True: counted, None: whole.unknown.get(name, 0)}), (
+                        name
+                    )
 
-    sums: Counter[str] = Counter()
-    for unit in counted.units:
-        sums.update(told(unit))
-    assert told(counted.total) == {name: sums[name] for name in told(counted.total)}
+    asyncio.run(add_up())
+
+
+def _number(count: object) -> int:
+    assert isinstance(count, int)
+    return count
