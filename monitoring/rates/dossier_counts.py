@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
     and_,
@@ -183,10 +184,12 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
     }
 
 
-def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Select[Any]:
-    """The dossiers that may count, each with its judgement at the end of the period, in one row."""
-    # Each part finds its rows by an index, so that the years before cost nothing.
-    live = union(
+def live(start: datetime, end: datetime) -> CompoundSelect[str]:
+    """The ids of the dossiers that may count in [start, end).
+
+    Each part finds its rows by an index, so that the years before cost nothing.
+    """
+    return union(
         *(
             select(_S.dossier_id).where(_S.begun_at < end, *part)
             for part in (
@@ -197,7 +200,12 @@ def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Sele
         ),
         select(_F.dossier_id).where(_F.received_at >= start, _F.received_at < end),
         select(_F.dossier_id).where(_F.returned_at >= start, _F.returned_at < end),
-    ).subquery("live")
+    )
+
+
+def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Select[Any]:
+    """The dossiers that may count, each with its judgement at the end of the period, in one row."""
+    there = live(start, end).subquery("live")
     covering = and_(
         _S.dossier_id == _F.dossier_id,
         _S.begun_at < end,
@@ -205,7 +213,7 @@ def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Sele
     )
     held = and_(_T.dossier_id == _F.dossier_id, _T.target == PORTAL)
     tables = (
-        live.join(figures, _F.dossier_id == live.c.dossier_id)
+        there.join(figures, _F.dossier_id == there.c.dossier_id)
         .outerjoin(verdict_spans, covering)
         .outerjoin(dossier_target, held)
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
@@ -206,6 +207,11 @@ def locked(connection: Connection, query: Select[Any], *, shared: bool) -> Selec
     if connection.dialect.name == "postgresql":
         return query.with_for_update(read=shared)
     return query
+
+
+def in_code_order(connection: Connection, column: ColumnElement[str]) -> ColumnElement[str]:
+    """Text ordered as Python orders it, whatever the database's collation: rows are locked in that order."""
+    return column.collate("C") if connection.dialect.name == "postgresql" else column
 
 
 _END_FROZEN = text(

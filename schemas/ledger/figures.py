@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, not_, or_, select, update
 
 from schemas.dossier.verdicts import Span
-from schemas.ledger.dialect import AnyRow, locked
+from schemas.ledger.dialect import AnyRow, in_code_order, locked
 from schemas.ledger.tables import dossiers, events, figures, timeline, verdict_spans
 from schemas.ledger.work import chunks
 from schemas.records import EventKind
@@ -249,7 +249,7 @@ def _unmoved(connection: Connection, reckoned: Sequence[Reckoned]) -> list[Recko
         .where(
             dossiers.c.dossier_id.in_([one.dossier_id for one in reckoned]), dossiers.c.figures_due
         )
-        .order_by(dossiers.c.dossier_id)
+        .order_by(in_code_order(connection, dossiers.c.dossier_id))
     )
     there = {
         row.dossier_id: (row.state_version, row.log_pos)
@@ -302,15 +302,14 @@ def mark_outdated(connection: Connection, rules: str, limit: int) -> int:
         select(dossiers.c.dossier_id)
         .outerjoin(figures, figures.c.dossier_id == dossiers.c.dossier_id)
         .where(not_(dossiers.c.figures_due), or_(moved, other_rules))
-        .order_by(dossiers.c.dossier_id)
         .limit(limit)
     )
-    outdated = connection.execute(query).scalars().all()
+    outdated = sorted(connection.execute(query).scalars())
     for some in chunks(outdated):
         there = (
             select(dossiers.c.dossier_id)
             .where(dossiers.c.dossier_id.in_(some))
-            .order_by(dossiers.c.dossier_id)
+            .order_by(in_code_order(connection, dossiers.c.dossier_id))
         )
         connection.execute(locked(connection, there, shared=False))
         connection.execute(

@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
+from sqlalchemy.dialects import sqlite
 
 from monitoring.rates.catalogue import packaged
-from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope
+from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope, live
 from monitoring.rates.points import known, shown
 from schemas.dossier.timeliness import Verdict
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target
-from schemas.records import Channel
-from tests.unit.rates.counted import UNITS, Hall, Story, hall
+from schemas.records import Channel, ScoreFields
+from tests.unit.rates.counted import UNITS, Hall, Story, hall, span_of
 
 MARCH, APRIL = "2026-03", "2026-04"
 MONDAY = ("received", "2026-03-02 09:00")
@@ -233,3 +234,31 @@ async def test_an_empty_period_counts_nothing(ours: Hall) -> None:
     counted = await ours.count(APRIL)
     assert counted.units == ()
     assert counted.total.known["received_and_carried_over"] == 0
+
+
+async def test_what_is_unknown_of_one_is_unknown_of_all_and_counts_for_nothing(ours: Hall) -> None:
+    told = {"score": ScoreFields(vneid_authenticated=True)}
+    await ours.put(*Story("told", (MONDAY,), state=told).events())
+    await ours.put(*Story("silent", (MONDAY,)).events())
+    await ours.refresh()
+    total = (await ours.count(MARCH)).total
+    assert total.known["with_citizen_data"] is None
+    assert (total.shown["with_citizen_data"], total.unknown["with_citizen_data"]) == (1, 1)
+    listed = await ours.dossiers("with_citizen_data", MARCH)
+    assert [(one.dossier_id, one.counts) for one in listed] == [("silent", None), ("told", True)]
+
+
+async def test_the_years_before_are_not_read(ours: Hall) -> None:
+    """Every part of the union that finds the dossiers searches an index."""
+    start, end = span_of(MARCH)
+    query = live(start, end).compile(dialect=sqlite.dialect(paramstyle="named"))
+
+    def plan(connection: Connection) -> list[str]:
+        raw = connection.connection.cursor()
+        raw.execute(f"EXPLAIN QUERY PLAN {query}", dict.fromkeys(query.params, 0))
+        return [row[3] for row in raw.fetchall()]
+
+    steps = await ours.lane.read(plan)
+    reads = [step for step in steps if step.startswith(("SCAN", "SEARCH"))]
+    assert len(reads) == 5
+    assert all("USING" in step and step.startswith("SEARCH") for step in reads), reads
