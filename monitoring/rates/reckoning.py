@@ -67,10 +67,11 @@ def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: R
         born_on_portal=one.born_on_portal,
         rules=rules.name,
         standing=Standing.RECKONED,
+        steps=len(one.steps),
     )
     if one.state_version < 0:
         return replace(blank, standing=Standing.GAP)
-    if not states:
+    if not states or one.fewer:
         return replace(blank, standing=Standing.KEPT if one.known else Standing.LOST)
     _, newest = states[-1]
     if _is_gone(newest):

@@ -28,7 +28,7 @@ class Standing(StrEnum):
     """What the figures of a dossier are worth. The last five have no spans and are counted as such."""
 
     RECKONED = "reckoned"
-    KEPT = "kept"  # its events are gone from the ledger: as it was last reckoned
+    KEPT = "kept"  # of its events some are gone from the ledger: as it was last reckoned
     UNMAPPED = "unmapped"  # a status of its life has no canonical one, or several
     IMPOSSIBLE = "impossible"  # a time outside the years that the calendar takes
     DELETED = "deleted"  # the source no longer has the dossier
@@ -57,8 +57,8 @@ class DueDossier:
     """A dossier as it is to be reckoned.
 
     `payloads` are the states that count, oldest first: those after a step was taken back, which no step
-    tells of, and the newest. Without any, the newest is gone or there never was one. `known` says whether it
-    was reckoned before.
+    tells of, and the newest. Without any, the newest is gone or there never was one. `known`: it was reckoned
+    before. `fewer`: from this very state, and from steps that are not there any more.
     """
 
     dossier_id: str
@@ -66,6 +66,7 @@ class DueDossier:
     log_pos: int
     born_on_portal: bool
     known: bool
+    fewer: bool
     steps: tuple[ToldStatus, ...]
     payloads: tuple[tuple[int, bytes], ...]  # place in the log, event
 
@@ -104,6 +105,7 @@ class Reckoned:
     born_on_portal: bool
     rules: str
     standing: Standing
+    steps: int
     facts: Facts = Facts()
     spans: tuple[Span, ...] = ()
 
@@ -116,7 +118,15 @@ def due(connection: Connection, limit: int) -> list[DueDossier]:
     than evidence is kept may be missing.
     """
     query = (
-        select(dossiers, figures.c.dossier_id.label("known"))
+        select(
+            dossiers.c.dossier_id,
+            dossiers.c.state_version,
+            dossiers.c.log_pos,
+            dossiers.c.born_on_portal,
+            figures.c.state_version.label("known_version"),
+            figures.c.log_pos.label("known_pos"),
+            figures.c.steps.label("known_steps"),
+        )
         .outerjoin(figures, figures.c.dossier_id == dossiers.c.dossier_id)
         .where(dossiers.c.figures_due)
         .order_by(dossiers.c.dossier_id)
@@ -135,12 +145,14 @@ def _due(
     row: AnyRow, steps: Sequence[ToldStatus], payloads: Sequence[tuple[int, bytes]]
 ) -> DueDossier:
     newest_is_there = bool(payloads) and payloads[-1][0] == row.log_pos and row.state_version >= 0
+    same_state = (row.known_version, row.known_pos) == (row.state_version, row.log_pos)
     return DueDossier(
         dossier_id=row.dossier_id,
         state_version=row.state_version,
         log_pos=row.log_pos,
         born_on_portal=row.born_on_portal,
-        known=row.known is not None,
+        known=row.known_version is not None,
+        fewer=same_state and row.known_steps > len(steps),
         steps=tuple(steps),
         payloads=tuple(payloads) if newest_is_there else (),
     )
@@ -265,6 +277,7 @@ def _figures_row(one: Reckoned) -> dict[str, Any]:
         "dossier_id": one.dossier_id,
         "state_version": one.state_version,
         "log_pos": one.log_pos,
+        "steps": one.steps,
         "rules": one.rules,
         "standing": one.standing.value,
         "born_on_portal": one.born_on_portal,

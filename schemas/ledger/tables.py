@@ -252,6 +252,7 @@ figures = Table(
         "state_version", BigInteger, nullable=False
     ),  # with log_pos: the state it was reckoned from
     Column("log_pos", BigInteger, nullable=False),
+    Column("steps", Integer, nullable=False),  # how many there were; pruning leaves fewer
     Column("rules", Text, nullable=False),  # by which it was reckoned: another text, reckon anew
     Column("standing", Text, nullable=False),
     Column("code", PlainText),

@@ -24,6 +24,7 @@ from tests.unit.rates.counted import RULES, Hall, Story, codes, hall, silent, wi
 
 MONDAY = ("received", "2026-03-02 09:00")
 FINISHED = ("finished", "2026-03-05 10:00")
+LIFE = (MONDAY, FINISHED)
 
 
 @pytest.fixture
@@ -219,6 +220,29 @@ async def test_figures_outlive_the_events_they_were_reckoned_from(ours: Hall) ->
     assert await ours.lane.write(lambda c: mark_outdated(c, other.name, 10)) == 0
     counted = (await ours.count("2026-03")).total
     assert (counted.known["finished"], counted.unjudged) == (1, 1)
+
+
+async def test_other_rules_do_not_rewrite_a_past_of_which_steps_were_pruned(ours: Hall) -> None:
+    reopened = (*LIFE, ("processing", "2026-03-06 09:00"), ("finished", "2026-03-09 10:00"))
+    events_told = Story("a", reopened).events()
+    await ours.put(*events_told)
+    await ours.refresh()
+    before = await spans_of(ours, "a")
+
+    def prune(connection: Connection) -> None:
+        connection.execute(delete(deliveries))
+        for table in (timeline, events):
+            connection.execute(delete(table).where(table.c.event_id.in_(["a-1", "a-2"])))
+
+    await ours.lane.write(prune)
+    other = replace(RULES, codes=codes(version=2))
+    await ours.lane.write(lambda c: mark_outdated(c, other.name, 10))
+    await ours.refresh(other)
+    assert (await ours.standings(), await spans_of(ours, "a")) == ({"kept": 1}, before)
+    again = replace(events_told[-1], event_id="a-5", read_seq=5)
+    await ours.put(again)
+    await ours.refresh(other)
+    assert await ours.standings() == {"reckoned": 1}
 
 
 # --- what the portal was told ----------------------------------------------------------------------

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("dossier_id", sa.Text(), nullable=False),
         sa.Column("state_version", sa.BigInteger(), nullable=False),
         sa.Column("log_pos", sa.BigInteger(), nullable=False),
+        sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("rules", sa.Text(), nullable=False),
         sa.Column("standing", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=True),
