@@ -37,7 +37,7 @@ from monitoring.rates.periods import Period
 from monitoring.rates.points import Counts
 from schemas.dossier.timeliness import IN_TIME, Verdict
 from schemas.dossier.working_calendar import CIVIL_ZONE
-from schemas.ledger.figures import JUDGED
+from schemas.ledger.figures import JUDGED, Standing
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target, figures, verdict_spans
 from schemas.records import Channel
@@ -82,7 +82,7 @@ class UnitCounts:
 
     `unknown`: of how many dossiers the fact is not known. `unjudged`: dossiers that are in no count of
     progress because their life could not be read (see `Standing`), received by the end of the period or not
-    known to be.
+    known to be. What the source deleted is in no count and not among these.
     """
 
     agency: str | None
@@ -237,7 +237,11 @@ def _within(scope: Scope) -> list[ColumnElement[bool]]:
 def count(
     connection: Connection, start: datetime, end: datetime, scope: Scope = Scope()
 ) -> Counted:
-    """Every quantity of dossiers, by unit and together, for [start, end)."""
+    """Every quantity of dossiers, by unit and together, for [start, end), in one statement.
+
+    Open dossiers are judged at the last instant. Of a period that has not ended give the present as the end, or
+    what will be late by its last day counts as late already.
+    """
     rules = _rules(start, end)
     columns = []
     for name, rule in rules.items():
@@ -266,7 +270,7 @@ def _unjudged(connection: Connection, end: datetime, scope: Scope) -> dict[str |
     query = (
         select(_F.agency_code, func.count().label("n"))
         .where(
-            _F.standing.not_in(sorted(standing.value for standing in JUDGED)),
+            _F.standing.not_in(sorted(standing.value for standing in JUDGED | {Standing.DELETED})),
             or_(_F.received_at.is_(None), _F.received_at < end),
             *_within(scope),
         )

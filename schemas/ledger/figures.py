@@ -25,7 +25,7 @@ from schemas.records import EventKind
 
 
 class Standing(StrEnum):
-    """What the figures of a dossier are worth. The last five have no spans and are counted as such."""
+    """What the figures of a dossier are worth. The last five have no spans."""
 
     RECKONED = "reckoned"
     KEPT = "kept"  # of its events some are gone from the ledger: as it was last reckoned

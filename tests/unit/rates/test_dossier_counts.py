@@ -10,12 +10,13 @@ from sqlalchemy import Connection, update
 from sqlalchemy.dialects import sqlite
 
 from monitoring.rates.catalogue import packaged
-from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope, live
+from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope, count, live
 from monitoring.rates.points import known, shown
 from schemas.dossier.timeliness import Verdict
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target
 from schemas.records import Channel, ScoreFields
+from tests.unit.dossier.samples import at
 from tests.unit.rates.counted import UNITS, Hall, Story, hall, span_of
 
 MARCH, APRIL = "2026-03", "2026-04"
@@ -228,6 +229,17 @@ async def test_the_counts_feed_the_rates(ours: Hall) -> None:
     assert on_time is not None
     assert str(shown(on_time, total.shown)) == str(known(on_time, total.known))
     assert (known(on_time, total.known).ratio, known(on_time, total.known).score) == (50, 10)
+
+
+@pytest.mark.parametrize(("end", "within"), [("2026-03-06 12:00", 1), ("2026-04-01 00:00", 0)])
+async def test_open_dossiers_are_judged_at_the_end_that_is_given(
+    ours: Hall, end: str, within: int
+) -> None:
+    await ours.put(*Story("a", (MONDAY,)).events())
+    await ours.refresh()
+    start, _ = span_of(MARCH)
+    counted = await ours.lane.read(lambda c: count(c, start, at(end)))
+    assert counted.total.known["open_within_time"] == within
 
 
 async def test_an_empty_period_counts_nothing(ours: Hall) -> None:
