@@ -121,11 +121,12 @@ async def test_other_rules_make_everything_due_bit_by_bit(ours: Hall) -> None:
     assert await outdated() == 0
 
 
-async def test_what_an_older_worker_changed_is_found(ours: Hall) -> None:
+@pytest.mark.parametrize("same_reading", [False, True])
+async def test_what_an_older_worker_changed_is_found(ours: Hall, same_reading: bool) -> None:
     first, second = Story("a", (MONDAY, FINISHED)).events()
     await ours.put(first)
     await ours.refresh()
-    await ours.put(second)
+    await ours.put(replace(second, read_seq=first.read_seq) if same_reading else second)
     unmarked = update(dossiers).values(figures_due=False)  # its UPDATE does not name the column
     await ours.lane.write(lambda c: c.execute(unmarked))
     assert await ours.lane.write(lambda c: mark_outdated(c, RULES.name, 10)) == 1
@@ -257,15 +258,18 @@ async def test_a_correction_is_never_sent_and_does_not_count(ours: Hall) -> None
         event_id="c",
         kind=EventKind.CORRECTION,
         read_seq=3,
-        step=with_status(second.step, "withdrawn"),
+        step=replace(with_status(second.step, "finished"), at=at("2026-03-03 10:00")),
         effective_at=at("2026-03-06 09:00"),
     )
     await ours.put(corrected)
     await ours.refresh()
-    assert [row[0] for row in await spans_of(ours, "a")] == ["open_in_time", "early"]
+    assert (await spans_of(ours, "a"))[-1] == ("early", at("2026-03-05 10:00"), None)
 
 
-async def test_a_step_taken_back_opens_the_dossier_until_the_next_end(ours: Hall) -> None:
+@pytest.mark.parametrize("then", ["finished", "processing"])
+async def test_a_step_taken_back_opens_the_dossier_until_the_next_end(
+    ours: Hall, then: str
+) -> None:
     first, second = Story("a", (MONDAY, FINISHED)).events()
     taken_back = silent(
         replace(first, kind=EventKind.ROLLBACK),
@@ -274,7 +278,7 @@ async def test_a_step_taken_back_opens_the_dossier_until_the_next_end(ours: Hall
         read_seq=3,
         effective_at=at("2026-03-05 15:00"),
     )
-    (*_, again) = Story("a", (MONDAY, ("finished", "2026-03-09 10:00"))).events()
+    (*_, again) = Story("a", (MONDAY, (then, "2026-03-09 10:00"))).events()
     await ours.put(first, second, taken_back, replace(again, event_id="s", read_seq=4))
     await ours.refresh()
     assert [row[0] for row in await spans_of(ours, "a")] == [
@@ -282,7 +286,7 @@ async def test_a_step_taken_back_opens_the_dossier_until_the_next_end(ours: Hall
         "early",
         "open_in_time",
         "open_late",
-        "late",
+        *(["late"] if then == "finished" else []),
     ]
 
 
@@ -292,6 +296,24 @@ async def test_a_state_without_history_ended_by_its_own_fields(ours: Hall) -> No
     await ours.put(loaded)
     await ours.refresh()
     assert (await spans_of(ours, "a"))[-1] == ("early", at("2026-03-05 10:00"), None)
+
+
+async def test_a_state_is_no_older_than_the_last_step(ours: Hall) -> None:
+    """The field still holds the first end; the dossier was opened again after it."""
+    steps = (MONDAY, FINISHED, ("processing", "2026-03-06 09:00"))
+    *told, last = Story("a", steps).events()
+    again = silent(last, "finished", event_id="s", read_seq=4, effective_at=at("2026-03-09 10:00"))
+    await ours.put(*told, last, again)
+    await ours.refresh()
+    assert (await spans_of(ours, "a"))[-1] == ("late", at("2026-03-09 10:00"), None)
+
+
+async def test_an_extended_due_date_is_the_one_that_counts(ours: Hall) -> None:
+    (event,) = Story("a", (MONDAY,)).events()
+    times = replace(event.times, extended=at("2026-03-10 17:00"))
+    await ours.put(replace(event, times=times))
+    await ours.refresh()
+    assert (await spans_of(ours, "a"))[0][2] == at("2026-03-11 00:00")
 
 
 async def test_a_step_without_a_status_tells_nothing(ours: Hall) -> None:
