@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
@@ -29,9 +29,7 @@ from tests.unit.rates.counted import RULES, UNITS, Hall, Story, hall, span_of
 PERIODS = ("2026-02", "2026-03", "2026-Q1", "2026")
 FIRST = datetime(2026, 2, 20, 1, tzinfo=UTC)
 
-FEW = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=20, deadline=None)
 
 
 def _when(minutes: int) -> str:
