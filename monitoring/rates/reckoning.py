@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from monitoring.rates.facts import facts
+from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes, Unmapped
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Comparison, Entry, Timeline
@@ -44,10 +45,16 @@ class Rules:
 async def refresh(lane: Lane, decode: Decode, rules: Rules, limit: int = AT_ONCE) -> int:
     """Reckon at most `limit` dossiers that are due. Returns how many were: fewer than `limit`, all are done.
 
-    May be stopped at any time and run beside another. Raises `LedgerUnavailable`, and what `decode` raises.
+    May be stopped at any time and run beside another. Raises `LedgerUnavailable`, and what `decode` raises, but
+    for `UndecodableMessage`: that dossier becomes `UNREADABLE`, and keeps nobody else waiting.
     """
     waiting = await lane.read(lambda c: due(c, limit))
-    reckoned = [reckon(one, await opened(one, decode), rules) for one in waiting]
+    reckoned: list[Reckoned] = []
+    for one in waiting:
+        try:
+            reckoned.append(reckon(one, await opened(one, decode), rules))
+        except UndecodableMessage:
+            reckoned.append(replace(_blank(one, rules), standing=Standing.UNREADABLE))
     if reckoned:
         await lane.write(lambda c: put(c, reckoned))
     return len(waiting)
@@ -60,15 +67,7 @@ async def opened(one: DueDossier, decode: Decode) -> list[tuple[int, DossierEven
 
 def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: Rules) -> Reckoned:
     """The figures of a dossier. `states`: its payloads, decoded."""
-    blank = Reckoned(
-        dossier_id=one.dossier_id,
-        state_version=one.state_version,
-        log_pos=one.log_pos,
-        born_on_portal=one.born_on_portal,
-        rules=rules.name,
-        standing=Standing.RECKONED,
-        steps=len(one.steps),
-    )
+    blank = _blank(one, rules)
     if one.state_version < 0:
         return replace(blank, standing=Standing.GAP)
     if not states or one.fewer:
@@ -91,6 +90,18 @@ def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: R
     except (ValueError, OverflowError):
         return replace(blank, standing=Standing.IMPOSSIBLE, facts=found)
     return replace(blank, facts=found, spans=told)
+
+
+def _blank(one: DueDossier, rules: Rules) -> Reckoned:
+    return Reckoned(
+        dossier_id=one.dossier_id,
+        state_version=one.state_version,
+        log_pos=one.log_pos,
+        born_on_portal=one.born_on_portal,
+        rules=rules.name,
+        standing=Standing.RECKONED,
+        steps=len(one.steps),
+    )
 
 
 def life(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], codes: Codes) -> Timeline:

@@ -25,12 +25,15 @@ from schemas.records import EventKind
 
 
 class Standing(StrEnum):
-    """What the figures of a dossier are worth. The last five have no spans."""
+    """What the figures of a dossier are worth. The last six have no spans."""
 
     RECKONED = "reckoned"
     KEPT = "kept"  # of its events some are gone from the ledger: as it was last reckoned
     UNMAPPED = "unmapped"  # a status of its life has no canonical one, or several
     IMPOSSIBLE = "impossible"  # a time outside the years that the calendar takes
+    UNREADABLE = (
+        "unreadable"  # the bytes of a state are no event, though they were when they came in
+    )
     DELETED = "deleted"  # the source no longer has the dossier
     GAP = "gap"  # all that is known of it could not be read
     LOST = "lost"  # its events were gone before it was ever reckoned

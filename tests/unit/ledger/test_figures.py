@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, delete, select, update
 
-from monitoring.rates.reckoning import Rules, opened, reckon
+from monitoring.rates.reckoning import Rules, opened, reckon, refresh
+from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes
 from schemas.ledger import figures
 from schemas.ledger.figures import mark_outdated
@@ -171,6 +172,20 @@ async def test_a_time_beyond_the_calendar_is_impossible_and_stops_nobody(ours: H
     await ours.put(*Story("b", (MONDAY,)).events())
     await ours.refresh()
     assert await ours.standings() == {"reckoned": 1, "impossible": 1}
+
+
+async def test_bytes_that_are_no_event_keep_nobody_else_waiting(ours: Hall) -> None:
+    await ours.put(*Story("a", (MONDAY,)).events())
+    await ours.put(*Story("b", (MONDAY,)).events())
+
+    async def decode(payload: bytes) -> DossierEvent:
+        if payload == b"payload of a-1":
+            raise UndecodableMessage("broken")
+        return await ours.decode(payload)
+
+    assert await refresh(ours.lane, decode, RULES) == 2
+    assert await ours.standings() == {"reckoned": 1, "unreadable": 1}
+    assert (await ours.count("2026-03")).total.unjudged == 1
 
 
 async def test_a_dossier_that_was_deleted_counts_no_more(ours: Hall) -> None:
