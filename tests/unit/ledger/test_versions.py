@@ -16,19 +16,24 @@ from schemas.ledger.model import LedgerMismatch
 from schemas.ledger.sql import SqlLedger
 from tests.contract.ledger_contract import Desk, make_event
 
-NEXT = """
+HEAD = ScriptDirectory.from_config(migrate.configuration()).get_current_head() or ""
+"""The newest migration there is; the tests add others behind it."""
+
+NEXT, AFTER_NEXT = (f"{int(HEAD) + further:04}" for further in (1, 2))
+
+ANOTHER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{revision}"
+down_revision = "{down_revision}"
 branch_labels = None
 depends_on = None
 works_from = "{works_from}"
 
 
 def upgrade() -> None:
-    op.add_column("events", sa.Column("colour", sa.Text(), nullable=True))
+    op.add_column("events", sa.Column("{column}", sa.Text(), nullable=True))
 """
 
 
@@ -37,12 +42,23 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/ledger.db"
 
 
+def write_migration(
+    scripts: Path, *, revision: str, down_revision: str, column: str, works_from: str
+) -> None:
+    text = ANOTHER.format(
+        revision=revision, down_revision=down_revision, column=column, works_from=works_from
+    )
+    (scripts / "versions" / f"m{revision}_{column}.py").write_text(text)
+
+
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, works_from: str) -> None:
     """Become the version that knows one migration more; the patch undone is the old one again."""
     (folder,) = migrations.__path__
     scripts = tmp_path / f"migrations-{works_from}"
     shutil.copytree(folder, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "m0003_colour.py").write_text(NEXT.format(works_from=works_from))
+    write_migration(
+        scripts, revision=NEXT, down_revision=HEAD, column="colour", works_from=works_from
+    )
     monkeypatch.setattr(migrate, "SCRIPTS", str(scripts))
 
 
@@ -58,10 +74,10 @@ async def test_an_old_worker_goes_on_and_restarts_on_the_new_ledger(
     async with SqlLedger(url) as running:
         desk = await Desk.open(running)
         with monkeypatch.context() as new:
-            next_version(tmp_path, new, works_from="0002")
+            next_version(tmp_path, new, works_from=HEAD)
             upgrade(url)
             require_current(url)
-        assert revision(url) == "0003"
+        assert revision(url) == NEXT
         await desk.put(make_event("e1"))
     require_current(url)
     async with SqlLedger(url) as restarted:
@@ -75,10 +91,10 @@ def test_an_old_program_s_upgrade_leaves_a_newer_ledger_alone(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0002")
+        next_version(tmp_path, new, works_from=HEAD)
         upgrade(url)
     upgrade(url)
-    assert revision(url) == "0003"
+    assert revision(url) == NEXT
 
 
 async def test_an_old_worker_is_refused_where_the_new_tables_need_the_new_version(
@@ -86,11 +102,11 @@ async def test_an_old_worker_is_refused_where_the_new_tables_need_the_new_versio
 ) -> None:
     upgrade(url)
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0003")
+        next_version(tmp_path, new, works_from=NEXT)
         upgrade(url)
         require_current(url)
     for refused in (require_current, upgrade):
-        with pytest.raises(LedgerMismatch, match=r"0003.*from 0003 on.*knows 0002.*install"):
+        with pytest.raises(LedgerMismatch, match=f"{NEXT}.*from {NEXT} on.*knows {HEAD}.*install"):
             refused(url)
     with pytest.raises(LedgerMismatch, match="install the version"):
         async with SqlLedger(url):
@@ -101,8 +117,8 @@ def test_a_new_worker_waits_for_the_migration(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(url)
-    next_version(tmp_path, monkeypatch, works_from="0002")
-    with pytest.raises(LedgerMismatch, match=r"at migration 0002.*needs 0003.*db upgrade"):
+    next_version(tmp_path, monkeypatch, works_from=HEAD)
+    with pytest.raises(LedgerMismatch, match=f"at migration {HEAD}.*needs {NEXT}.*db upgrade"):
         require_current(url)
 
 
@@ -111,14 +127,17 @@ def test_a_later_migration_does_not_lower_what_an_earlier_one_asks(
 ) -> None:
     upgrade(url)
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0003")
-        third = NEXT.format(works_from="0002").replace('"0003"', '"0004"')
-        third = third.replace('down_revision = "0002"', 'down_revision = "0003"')
-        versions = Path(migrate.SCRIPTS) / "versions"
-        (versions / "m0004_shade.py").write_text(third.replace("colour", "shade"))
+        next_version(tmp_path, new, works_from=NEXT)
+        write_migration(
+            Path(migrate.SCRIPTS),
+            revision=AFTER_NEXT,
+            down_revision=NEXT,
+            column="shade",
+            works_from=HEAD,
+        )
         upgrade(url)
-    assert revision(url) == "0004"
-    with pytest.raises(LedgerMismatch, match="from 0003 on"):
+    assert revision(url) == AFTER_NEXT
+    with pytest.raises(LedgerMismatch, match=f"from {NEXT} on"):
         require_current(url)
 
 
@@ -126,7 +145,7 @@ def test_a_ledger_that_lacks_what_an_old_program_needs_is_refused(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as new:
-        next_version(tmp_path, new, works_from="0002")
+        next_version(tmp_path, new, works_from=HEAD)
         upgrade(url)
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         connection.execute("DROP TABLE claims")
