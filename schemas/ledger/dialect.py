@@ -1,7 +1,8 @@
 """Everything in which SQLite and PostgreSQL differ, and nothing else of the ledger.
 
 SQLite keeps times as whole microseconds since the epoch (INTEGER): exact, sortable, comparable with the
-database's own clock without parsing text. PostgreSQL keeps `timestamptz`.
+database's own clock without parsing text. PostgreSQL keeps `timestamptz`. Decimals are whole ten-thousandths
+on SQLite, which would make binary fractions of them, and `numeric` on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -19,6 +21,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Insert,
+    Numeric,
     Row,
     Select,
     Table,
@@ -88,6 +91,31 @@ class UtcTimestamp(TypeDecorator[datetime]):
             return EPOCH + timedelta(microseconds=value)
         moment: datetime = value.astimezone(UTC)
         return moment
+
+
+class FourDecimals(TypeDecorator[Decimal]):
+    """An exact number of at most 18 digits, of which four are decimals. A finer one is refused."""
+
+    impl = Numeric(18, 4)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(Numeric(18, 4))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        whole = value.scaleb(4)
+        if not whole.is_finite() or whole != whole.to_integral_value():
+            raise ValueError("a number with more than four decimals, or none: round it")
+        return int(whole) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None or dialect.name != "sqlite":
+            return value  # type: ignore[no-any-return] # a Decimal of four decimals
+        return Decimal(value).scaleb(-4)
 
 
 class PlainText(TypeDecorator[str]):
@@ -273,6 +301,16 @@ def insert_or_update(
         index_elements=list(keys), set_=values, where=where
     )
     return result
+
+
+def lock_table(connection: Connection, table: Table) -> None:
+    """Let one transaction at a time decide by what the table holds; others still read it.
+
+    On SQLite BEGIN IMMEDIATE has done that.
+    """
+    if connection.dialect.name == "postgresql":
+        name = connection.dialect.identifier_preparer.format_table(table)
+        connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def lock_migrations(connection: Connection) -> None:

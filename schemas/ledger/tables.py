@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-from schemas.ledger.dialect import PlainText, UtcTimestamp
+from schemas.ledger.dialect import FourDecimals, PlainText, UtcTimestamp
 
 metadata = MetaData(
     naming_convention={
@@ -494,4 +495,41 @@ dead_letters = Table(
     Column("first_at", UtcTimestamp, nullable=False),
     Column("recorded_at", UtcTimestamp, nullable=False),
     Index("ix_dead_letters_dossier", "dossier_id"),
+)
+
+# --- what other systems report -----------------------------------------------------------------------
+
+# A figure's story: its first observation, and the corrections that name that one.
+observations = Table(
+    "observations",
+    metadata,
+    Column("observation_id", Text, primary_key=True),
+    Column("indicator", Text, nullable=False),
+    Column("agency", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("value", FourDecimals),  # null: the figure was taken back
+    Column("unit", Text, nullable=False),
+    Column("as_of", Date, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("document", Text),
+    Column("corrects", Text),
+    Column("observed_at", UtcTimestamp, nullable=False),
+    Column("submitted_by", Text, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(["corrects"], ["observations.observation_id"]),
+    Index("ix_observations_figure", "indicator", "agency", "period"),
+)
+
+# One row for each fault. Nothing of what was sent that is no code of ours, as personal data may be in it.
+refused_observations = Table(
+    "refused_observations",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("place", Text, primary_key=True),  # where in what was handed in
+    Column("field", Text, primary_key=True),  # "" where it is no field in particular
+    Column("reason", Text, primary_key=True),
+    Column("indicator", Text),
+    Column("agency", Text),
+    Column("period", Text),
+    Column("recorded_at", UtcTimestamp, nullable=False),
 )
