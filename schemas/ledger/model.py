@@ -7,7 +7,7 @@ taken from the database's clock; a `version` is the `read_seq` of a state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from schemas.dossier.mappings import CodeList, MappingRow
 from schemas.reasons import Reason
-from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent
+from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent, IndicatorObservation
 
 
 class Operation(StrEnum):
@@ -616,4 +616,62 @@ class LedgerReports(Protocol):
 
     async def trace(self, dossier_id: str) -> Sequence[TraceEntry]:
         """The whole story, oldest first."""
+        ...
+
+
+# --- indicator observations --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a decision about further observations goes by: the ledger as the deciding transaction sees it."""
+
+    observations: Sequence[IndicatorObservation]
+    agencies: frozenset[str]  # codes that any mapping of agencies leads to, at whatever time
+    now: datetime  # by the database's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedObservation:
+    """One fault of an observation that was not taken. Codes only: what was sent may hold personal data."""
+
+    origin: str  # the way by which it came, e.g. "csv"
+    place: str  # where in what was handed in, e.g. the file's digest and the line
+    field: str  # "" where it is no field in particular
+    reason: str  # from a closed list
+    indicator: str | None  # this and the next two where they are codes that we know
+    agency: str | None
+    period: str | None
+    recorded_at: datetime
+
+
+class ObservationLedger(Protocol):
+    """Figures that other systems report, each with the story of its corrections."""
+
+    async def put_observations(
+        self, judge: Callable[[Observed], Sequence[IndicatorObservation]]
+    ) -> Sequence[IndicatorObservation]:
+        """Keep what `judge` takes, decided and written in one transaction. Returns what is new.
+
+        An id that is there already is left as it is. What `judge` raises is raised, and nothing is
+        written. It is pure: it may be asked again. It is not asked while another one decides.
+        """
+        ...
+
+    async def observations(
+        self, *, indicator: str | None = None, agency: str | None = None, period: str | None = None
+    ) -> Sequence[IndicatorObservation]:
+        """Those of an indicator, agency or period, corrections with what they correct; in a fixed order."""
+        ...
+
+    async def agencies(self) -> frozenset[str]:
+        """As in `Observed`."""
+        ...
+
+    async def put_refused_observations(self, rows: Sequence[RefusedObservation]) -> None:
+        """Note faults. One that was noted before stays as it was."""
+        ...
+
+    async def refused_observations(self, limit: int) -> Sequence[RefusedObservation]:
+        """The newest `limit` of them, newest first."""
         ...

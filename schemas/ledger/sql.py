@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 
@@ -21,6 +21,7 @@ from schemas.ledger import (
     engine_changes,
     enlist,
     log_reset,
+    observations,
     outbox,
     reports,
     restore,
@@ -38,14 +39,16 @@ from schemas.ledger.model import (
     Fence,
     FoundRow,
     LedgerUnavailable,
+    Observed,
     Position,
+    RefusedObservation,
     SeenRow,
     SingletonFence,
     TargetCounts,
     TraceEntry,
     Work,
 )
-from schemas.records import DeadLetter, DeliveryReceipt
+from schemas.records import DeadLetter, DeliveryReceipt, IndicatorObservation
 
 
 class SqlLedger:
@@ -342,3 +345,26 @@ class SqlLedger:
 
     async def trace(self, dossier_id: str) -> Sequence[TraceEntry]:
         return await self._asked.read(lambda c: reports.trace(c, dossier_id))
+
+    # --- ObservationLedger ---
+
+    async def put_observations(
+        self, judge: Callable[[Observed], Sequence[IndicatorObservation]]
+    ) -> Sequence[IndicatorObservation]:
+        return await self._flow.write(lambda c: observations.put(c, judge))
+
+    async def observations(
+        self, *, indicator: str | None = None, agency: str | None = None, period: str | None = None
+    ) -> Sequence[IndicatorObservation]:
+        return await self._asked.read(
+            lambda c: observations.find(c, indicator=indicator, agency=agency, period=period)
+        )
+
+    async def agencies(self) -> frozenset[str]:
+        return await self._asked.read(observations.agencies)
+
+    async def put_refused_observations(self, rows: Sequence[RefusedObservation]) -> None:
+        await self._flow.write(lambda c: observations.put_refused(c, rows))
+
+    async def refused_observations(self, limit: int) -> Sequence[RefusedObservation]:
+        return await self._asked.read(lambda c: observations.refused(c, limit))

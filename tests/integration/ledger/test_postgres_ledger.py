@@ -27,6 +27,7 @@ from tests.contract.ledger_contract import (
     make_event,
     rows_of,
 )
+from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
 from tests.integration.ledger.databases import postgres_server, url
 from tests.services.postgres import PostgresServer
@@ -50,6 +51,12 @@ class TestPostgresLedger(LedgerContract):
 
 
 class TestPostgresParity(ParityContract):
+    @pytest.fixture
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger
+
+
+class TestPostgresObservations(ObservationContract):
     @pytest.fixture
     async def ledger(self, ledger: SqlLedger) -> SqlLedger:
         return ledger

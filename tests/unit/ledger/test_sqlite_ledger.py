@@ -10,6 +10,7 @@ import pytest
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.sql import SqlLedger
 from tests.contract.ledger_contract import LedgerContract
+from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
 
 
@@ -28,6 +29,12 @@ class TestSqliteLedger(LedgerContract):
 
 
 class TestSqliteParity(ParityContract):
+    @pytest.fixture
+    async def ledger(self, ledger: SqlLedger) -> SqlLedger:
+        return ledger
+
+
+class TestSqliteObservations(ObservationContract):
     @pytest.fixture
     async def ledger(self, ledger: SqlLedger) -> SqlLedger:
         return ledger
