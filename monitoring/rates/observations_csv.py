@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 
 from monitoring.rates.observations import CODE, Refusal, refused
 from monitoring.rates.periods import WRITE_PERIOD, parse_period
 from monitoring.rates.plan import NO_FIGURE, Plan
-from schemas.dossier.csv_table import Row, Table, text_of
+from schemas.dossier.csv_table import Problem, Row, Table, TableError, text_of
+from schemas.ledger.model import RefusedObservation
 from schemas.records import IndicatorObservation, Provenance
 
 COLUMNS = (
@@ -30,6 +32,9 @@ COLUMNS = (
     "document",
     "corrects",
 )
+
+ORIGIN = "csv"
+"""The way by which these observations come."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,14}(\.[0-9]{1,10})?")
 
@@ -87,13 +92,13 @@ def parse_observations(
             continue
         if first != row.line:
             vi, en = f"đã có ở dòng {first}; bỏ một dòng", f"stands in line {first} too; remove one"
-            row.problem("observation_id", vi, en)
+            row.problem("observation_id", vi, en, Refusal.ID_REUSED)
             continue
         for fault in refused(observation, plan=plan, agencies=agencies, known=earlier, now=now):
             if fault.reason is Refusal.CORRECTS_UNKNOWN and observation.corrects in above:
                 continue  # it stands above and cannot be read, which is said there
             column = fault.field if fault.field in COLUMNS else None
-            row.problem(column, fault.words.vi, fault.words.en)
+            row.problem(column, fault.words.vi, fault.words.en, fault.reason)
         if observation.observation_id not in ids:
             new.append(observation)
             earlier.append(
@@ -101,6 +106,49 @@ def parse_observations(
             )  # also after a fault, which would else bring up others below
     table.finish()
     return tuple(new)
+
+
+def refusals(
+    text: str, error: TableError, *, plan: Plan, agencies: Container[str], now: datetime
+) -> tuple[RefusedObservation, ...]:
+    """The faults of a table that was not taken, as rows to keep; `now` is aware.
+
+    A place is the first 16 characters of the text's SHA-256, a colon and the line. Of what stands in the
+    table there are only codes that are known, because anything else may be personal data.
+    """
+    digest = sha256(text.encode()).hexdigest()[:16]
+    try:
+        rows = {row.line: row for row in Table(text, error.where, COLUMNS).rows}
+    except TableError:
+        rows = {}  # it is no such table: nobody knows what stands where
+    return tuple(
+        _refusal(problem, rows.get(problem.line or 0), digest, plan, agencies, now)
+        for problem in error.problems
+    )
+
+
+def _refusal(
+    problem: Problem,
+    row: Row | None,
+    digest: str,
+    plan: Plan,
+    agencies: Container[str],
+    now: datetime,
+) -> RefusedObservation:
+    def code(column: str, known: Callable[[str], bool]) -> str | None:
+        text = "" if row is None else row.text(column)
+        return text if known(text) else None
+
+    return RefusedObservation(
+        origin=ORIGIN,
+        place=f"{digest}:{problem.line or ''}",
+        field=problem.column if problem.column in COLUMNS else "",
+        reason=str(problem.reason),
+        indicator=code("indicator", plan.indicators.__contains__),
+        agency=code("agency", agencies.__contains__),
+        period=code("period", lambda text: parse_period(text) is not None),
+        recorded_at=now,
+    )
 
 
 def _observation(row: Row, now: datetime, submitted_by: str) -> IndicatorObservation | None:

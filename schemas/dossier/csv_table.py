@@ -15,15 +15,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+UNREADABLE = "unreadable"
+"""The reason of a problem that keeps a field from being read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. Without `line` it concerns the file, without `column` the line."""
+    """One thing that is wrong. Without `line` it concerns the file, without `column` the line.
+
+    `reason` is a code: `UNREADABLE`, or one of a list of the table's own.
+    """
 
     line: int | None
     column: str | None
     vi: str
     en: str
+    reason: str = UNREADABLE
 
     def __str__(self) -> str:
         vi = ", ".join(
@@ -55,9 +62,9 @@ class Row:
         self._table = table
         self._fields = fields
 
-    def problem(self, column: str | None, vi: str, en: str) -> None:
+    def problem(self, column: str | None, vi: str, en: str, reason: str = UNREADABLE) -> None:
         """Note something that is wrong with this line."""
-        self._table.problems.append(Problem(self.line, column, vi, en))
+        self._table.problems.append(Problem(self.line, column, vi, en, reason))
 
     def text(self, column: str) -> str:
         """The trimmed text, empty where nothing stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -10,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.rates.observations_csv import COLUMNS, parse_observations, read_observations
+from monitoring.rates.observations_csv import (
+    COLUMNS,
+    parse_observations,
+    read_observations,
+    refusals,
+)
 from schemas.dossier.csv_table import TableError
 from schemas.records import IndicatorObservation, Provenance
 from tests.unit.rates.observed import AGENCIES, NOW, PLAN
@@ -38,7 +44,7 @@ def parsed(
     )
 
 
-def refusals(
+def refused_lines(
     text: str, known: Sequence[IndicatorObservation] = ()
 ) -> list[tuple[int | None, str | None, str]]:
     with pytest.raises(TableError) as caught:
@@ -151,13 +157,13 @@ def test_a_wrong_line_is_refused_with_column_and_remedy(
     old: str, new: str, line: int, column: str | None, words: str
 ) -> None:
     assert old in TABLE
-    found = refusals(TABLE.replace(old, new, 1))
+    found = refused_lines(TABLE.replace(old, new, 1))
     assert any(one[:2] == (line, column) and words in one[2] for one in found), found
 
 
 def test_all_problems_are_told_at_once() -> None:
     spoiled = TABLE.replace("68.5", "x").replace("H44.07", "H99").replace("yes_no", "percent")
-    assert [(line, column) for line, column, _ in refusals(spoiled)] == [
+    assert [(line, column) for line, column, _ in refused_lines(spoiled)] == [
         (2, "value"),
         (3, "agency"),
         (4, "unit"),
@@ -172,7 +178,9 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_correction_is_not_blamed_for_the_line_that_it_corrects(
     old: str, new: str, column: str
 ) -> None:
-    assert [(line, name) for line, name, _ in refusals(TABLE.replace(old, new))] == [(5, column)]
+    assert [(line, name) for line, name, _ in refused_lines(TABLE.replace(old, new))] == [
+        (5, column)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,13 +211,13 @@ def test_a_correction_is_not_blamed_for_the_line_that_it_corrects(
 def test_a_correction_stands_below_what_it_corrects_and_alone(
     lines: list[str], problem: tuple[int, str | None]
 ) -> None:
-    found = refusals("\n".join([TABLE.splitlines()[0], *lines]))
+    found = refused_lines("\n".join([TABLE.splitlines()[0], *lines]))
     assert [(line, column) for line, column, _ in found] == [problem]
 
 
 def test_another_figure_under_a_known_id_is_refused() -> None:
     known = parsed()
-    (found,) = refusals(TABLE.replace("68.5", "70"), known)
+    (found,) = refused_lines(TABLE.replace("68.5", "70"), known)
     assert found[:2] == (2, "observation_id")
     assert "another observation" in found[2]
 
@@ -221,3 +229,41 @@ def test_an_import_is_not_submitted_in_a_persons_name() -> None:
 
 def test_the_columns_are_those_of_the_table_that_is_described() -> None:
     assert ",".join(COLUMNS) == TABLE.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("68.5", "x", [(":2", "value", "unreadable", "files", "H44", "2026-08")]),
+        ("68.5", "101", [(":2", "value", "value_out_of_range", "files", "H44", "2026-08")]),
+        ("B,files", "A,files", [(":3", "observation_id", "id_reused", "files", "H44.07", "2026-08")]),
+        ("A,files,H44", "A,Bưởi,Lê", [
+            (":2", "agency", "unknown_agency", None, None, "2026-08"),
+            (":2", "indicator", "unknown_indicator", None, None, "2026-08"),
+        ]),
+        ("2026-08,68.5", "nay,68.5", [(":2", "period", "unreadable", "files", "H44", None)]),
+        ("period", "Bưởi", [
+            (":1", "period", "unreadable", None, None, None),
+            (":1", "", "unreadable", None, None, None),
+        ]),
+        ("12/BC-VP", '12/BC-VP"', [(":2", "document", "provenance_invalid", "files", "H44", "2026-08")]),
+        ("eoffice,12/BC-VP,", 'eoffice,"Bưởi', [(":6", "", "unreadable", None, None, None)]),
+    ],
+    ids=[
+        "a number", "a range", "twice", "no codes", "a period", "a heading", "a document", "a quotation mark"
+    ],
+)  # fmt: skip
+def test_faults_become_rows_that_hold_only_codes_that_are_known(
+    old: str, new: str, told: list[tuple[str | None, ...]]
+) -> None:
+    text = TABLE.replace(old, new, 1)
+    with pytest.raises(TableError) as caught:
+        parsed(text)
+    rows = refusals(text, caught.value, plan=PLAN, agencies=AGENCIES, now=NOW)
+    assert {row.place[:16] for row in rows} == {hashlib.sha256(text.encode()).hexdigest()[:16]}
+    assert {(row.origin, row.recorded_at) for row in rows} == {("csv", NOW)}
+    assert sorted(
+        (row.place[16:], row.field, row.reason, row.indicator, row.agency, row.period)
+        for row in rows
+    ) == sorted(told)
+    assert "Bưởi" not in str(rows)
