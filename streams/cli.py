@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from structlog.typing import FilteringBoundLogger
 
@@ -29,13 +27,12 @@ from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, registe
 from schemas.sealing import SealError, new_key
 from schemas.topics import TOPICS
 from streams import checks, key_files, pruning, topic_admin, topic_check, topic_reset
+from streams.commands import err, fail, out, remedy, say_json, settings
 from streams.platform_check import platform_refusal
 from streams.rates import rates
-from streams.settings import Settings, problems
+from streams.settings import Settings
 from streams.topology import WorkerPart
 from streams.trace import read_story
-
-BAD_SETTINGS = 2
 
 app = typer.Typer(
     help="ThôngSuốt: trục tích hợp hồ sơ của tỉnh · the province's dossier integration hub",
@@ -53,9 +50,6 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
 
-out = Console(emoji=False)  # else ":100:" in the name of a process becomes a picture
-err = Console(stderr=True, emoji=False)
-
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 
 
@@ -69,32 +63,6 @@ def main() -> None:
         logging.NullHandler()
     )  # libraries' lines are the worker's business
     app()
-
-
-def settings() -> Settings:
-    """The settings, or every problem with them and the end."""
-    try:
-        return Settings()  # type: ignore[call-arg] # the fields come from the environment
-    except ValidationError as error:
-        err.print("[bold red]Thiết lập chưa đúng[/bold red] [dim]settings are wrong[/dim]")
-        for line in problems(error):
-            err.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(BAD_SETTINGS) from None
-
-
-def say_json(content: object) -> None:
-    """One JSON object on a line of its own."""
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
-
-
-def fail(text: str) -> typer.Exit:
-    """Say why, and end with status 1."""
-    err.print(f"[bold red]✘[/bold red] {text}", soft_wrap=True, highlight=False)
-    return typer.Exit(1)
-
-
-def _both(error: Exception) -> str:
-    return f"{checks.in_vietnamese(error)}  [dim]{error}[/dim]"
 
 
 # --- seeing it run ----------------------------------------------------------------------------------
@@ -205,7 +173,7 @@ def trace(code: str, as_json: AsJson = False) -> None:
     try:
         stories = asyncio.run(read_story(settings(), code))
     except (LedgerMismatch, LedgerUnavailable) as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     if not stories:
         raise fail(f"không có hồ sơ nào mang số {code}  [dim]no dossier is known by {code}[/dim]")
     if as_json:
@@ -221,7 +189,7 @@ def db_upgrade() -> None:
     try:
         upgrade(settings().ledger_url.get_secret_value())
     except (LedgerMismatch, LedgerUnavailable) as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     out.print("[green]✔[/green] sổ cái đã sẵn sàng  [dim]the ledger is ready[/dim]")
 
 
@@ -245,7 +213,7 @@ def db_prune(
             return
         gone = asyncio.run(pruning.run(url, keep))
     except (LedgerMismatch, LedgerUnavailable) as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     if as_json:
         say_json(pruning.as_dict(gone))
     else:
@@ -285,7 +253,7 @@ def _say_keys(
     except OSError as error:
         raise fail(f"{file}: {error.strerror}") from None
     except (LedgerMismatch, LedgerUnavailable, SealError) as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     told = ", ".join(ids) or "–"
     out.print(f"[green]✔[/green] {vi}: {told}  [dim]{en}: {told}[/dim]", highlight=False)
 
@@ -335,7 +303,7 @@ def schemas_register() -> None:
     try:
         registered = asyncio.run(_register(wanted.registry_url))
     except RegistryError as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     for subject, ids in registered.items():
         out.print(f"[green]✔[/green] {subject}  id {', '.join(map(str, ids))}", highlight=False)
 
@@ -382,7 +350,7 @@ def topics_check() -> None:
     try:
         found = asyncio.run(topic_check.read_topics(wanted))
     except topic_check.BrokerUnreachable as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     differing = topic_check.differences(found, wanted.partitions)
     _print_differences(differing)
     if differing:
@@ -410,7 +378,7 @@ def topics_create(
     except topic_admin.CannotCreate as error:
         raise fail(f"{error.vi}  [dim]{error}[/dim]") from None
     except topic_check.BrokerUnreachable as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
     if as_json:
         say_json(topic_admin.as_dict(done, dry_run=dry_run))
     else:
@@ -543,7 +511,7 @@ def _recovered(done: Callable[[], Coroutine[Any, Any, _Done]]) -> _Done:
         topic_check.BrokerUnreachable,
         topic_check.TopicsUnfit,
     ) as error:
-        raise fail(_both(error)) from None
+        raise fail(remedy(error)) from None
 
 
 def _audit(wanted: Settings) -> FilteringBoundLogger:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -20,14 +18,9 @@ from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, near, packaged
 from monitoring.rates.counts_csv import BadTable
 from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
 from schemas.dossier.working_calendar import civil_day
-
-BAD_INPUT = 2
-_TOLD_AT_ONCE = 20  # problems of one file
+from streams.commands import in_both, out, refused, say_json, table_of, warn
 
 rates = typer.Typer(help="Tỷ lệ theo QĐ 766 · the rates of Decision 766", no_args_is_help=True)
-
-out = Console()
-err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Dạng JSON · as JSON")]
 
@@ -37,9 +30,9 @@ def rates_list(as_json: AsJson = False) -> None:
     """Mọi tỷ lệ trong danh mục · every rate in the catalogue."""
     catalogue = packaged()
     if as_json:
-        _say_json([rate.model_dump() for rate in catalogue.rates])
+        say_json([rate.model_dump() for rate in catalogue.rates])
         return
-    table = _table("mã · code", "tỷ lệ · rate", "tối đa · maximum", "chắc chắn · certainty")
+    table = table_of(("mã · code", "tỷ lệ · rate", "tối đa · maximum", "chắc chắn · certainty"))
     for rate in catalogue.rates:
         sure = explain.IN_SHORT[rate.certainty]
         table.add_row(escape(rate.code), rate.vi, _shown(rate.maximum), sure.vi)
@@ -58,11 +51,11 @@ def rates_explain(code: str, as_json: AsJson = False) -> None:
     else:
         raise _unknown(code, near(code, (*catalogue.codes, *blocks)))
     if as_json:
-        _say_json([one.as_dict() for one in told])
+        say_json([one.as_dict() for one in told])
         return
     for one in told:
         out.print(
-            f"[bold]{escape(one.code)}[/bold]  {_both(one.name)}", soft_wrap=True, highlight=False
+            f"[bold]{escape(one.code)}[/bold]  {in_both(one.name)}", soft_wrap=True, highlight=False
         )
         for line in one.lines:
             out.print(f"  {escape(line.vi)}", soft_wrap=True, highlight=False)
@@ -89,19 +82,19 @@ def rates_score(
     except UnknownRate as error:
         raise _unknown(rate, error.near) from None
     except NoTable as error:
-        raise _refused(
+        raise refused(
             Words(vi=f"Cổng không công bố bảng số đếm cho {rate}", en=str(error))
         ) from None
     if only_columns and as_json:
-        _say_json(needed)
+        say_json(needed)
     elif only_columns:
         sys.stdout.write("".join(f"{name}\n" for name in needed))
     else:
         scores = _scored(rate, table, service)
         for remark in scores.remarks:
-            err.print(f"[yellow]![/yellow] {_both(remark)}", soft_wrap=True, highlight=False)
+            warn(remark)
         if as_json:
-            _say_json([row.as_dict() for row in scores.rows])
+            say_json([row.as_dict() for row in scores.rows])
         else:
             out.print(_score_table(scores.rows))
 
@@ -111,17 +104,19 @@ def rates_plan(as_json: AsJson = False) -> None:
     """Các chỉ tiêu của kế hoạch, đạt hay chưa · the plan's goals, reached or not."""
     rows = plan.scoreboard(plan.packaged(), {}, civil_day(datetime.now(UTC)))
     if as_json:
-        _say_json([row.as_dict() for row in rows])
+        say_json([row.as_dict() for row in rows])
         return
-    table = _table(
-        "số · no.",
-        "chỉ tiêu · goal",
-        "đến · by",
-        "mức · at least",
-        "thực tế · actual",
-        "ngày số liệu · as of",
-        "nguồn · source",
-        "kết quả · standing",
+    table = table_of(
+        (
+            "số · no.",
+            "chỉ tiêu · goal",
+            "đến · by",
+            "mức · at least",
+            "thực tế · actual",
+            "ngày số liệu · as of",
+            "nguồn · source",
+            "kết quả · standing",
+        )
     )
     for row in rows:
         actual = row.actual
@@ -164,27 +159,29 @@ def _source(row: plan.Row) -> str:
 
 def _scored(rate: str, table: Path | None, service: str | None) -> Scores:
     if table is None:
-        raise _refused(
+        raise refused(
             Words(vi="thiếu --input: tệp CSV cần chấm", en="--input is missing: the CSV to score")
         )
     try:
         return score(packaged(), rate, table.read_bytes(), service)
     except OSError as error:
-        raise _refused(
+        raise refused(
             Words(vi=f"không đọc được tệp {table}", en=f"{table}: {error.strerror}")
         ) from None
     except BadTable as error:
-        raise _refused(*error.problems) from None
+        raise refused(*error.problems) from None
 
 
 def _score_table(rows: Sequence[Scored]) -> Table:
     services = any(row.service for row in rows)
-    table = _table(
-        "đơn vị · unit",
-        *(["dịch vụ · service"] if services else []),
-        "chỉ tiêu · metric",
-        "tỷ lệ % · ratio",
-        "điểm · score",
+    table = table_of(
+        (
+            "đơn vị · unit",
+            *(["dịch vụ · service"] if services else []),
+            "chỉ tiêu · metric",
+            "tỷ lệ % · ratio",
+            "điểm · score",
+        )
     )
     for row in rows:
         table.add_row(
@@ -197,37 +194,13 @@ def _score_table(rows: Sequence[Scored]) -> Table:
     return table
 
 
-def _table(*headings: str) -> Table:
-    """A table whose first column, of codes, is not broken."""
-    table = Table(box=None)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
-    return table
-
-
 def _shown(value: Decimal | None) -> str:
     return "–" if value is None else f"{number(value)}"
 
 
-def _both(words: Words) -> str:
-    return f"{escape(words.vi)}  [dim]{escape(words.en)}[/dim]"
-
-
-def _say_json(content: object) -> None:
-    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=_plain) + "\n")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Decimal):
-        return number(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
 def _unknown(code: str, near_ones: Sequence[str]) -> typer.Exit:
     like = ", ".join(near_ones)
-    return _refused(
+    return refused(
         Words(
             vi=f"không có tỷ lệ {code}" + (f"; gần giống: {like}" if like else ""),
             en=f"no rate {code}"
@@ -235,13 +208,3 @@ def _unknown(code: str, near_ones: Sequence[str]) -> typer.Exit:
             + "; see: thongsuot rates list",
         )
     )
-
-
-def _refused(*problems: Words) -> typer.Exit:
-    """Say why, and end with status 2."""
-    for problem in problems[:_TOLD_AT_ONCE]:
-        err.print(f"[bold red]✘[/bold red] {_both(problem)}", soft_wrap=True, highlight=False)
-    more = len(problems) - _TOLD_AT_ONCE
-    if more > 0:
-        err.print(f"  và {more} lỗi nữa  [dim]and {more} more[/dim]", soft_wrap=True)
-    return typer.Exit(BAD_INPUT)
