@@ -28,6 +28,7 @@ from schemas.sealing import SealError, new_key
 from schemas.topics import TOPICS
 from streams import checks, key_files, pruning, topic_admin, topic_check, topic_reset
 from streams.commands import err, fail, out, remedy, say_json, settings
+from streams.observations import observations
 from streams.platform_check import platform_refusal
 from streams.rates import rates
 from streams.settings import Settings
@@ -49,6 +50,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
+rates.add_typer(observations, name="observations")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 

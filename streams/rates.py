@@ -19,6 +19,9 @@ from monitoring.rates.counts_csv import BadTable
 from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
 from schemas.dossier.working_calendar import civil_day
 from streams.commands import in_both, out, refused, say_json, table_of, warn
+from streams.observations import figures, in_unit
+
+_EARLIER_SHOWN = 3  # figures of a goal beside its actual one; --json has all of them
 
 rates = typer.Typer(help="Tỷ lệ theo QĐ 766 · the rates of Decision 766", no_args_is_help=True)
 
@@ -100,12 +103,21 @@ def rates_score(
 
 
 @rates.command("plan")
-def rates_plan(as_json: AsJson = False) -> None:
+def rates_plan(
+    agency: Annotated[
+        str | None,
+        typer.Option(help="Mã cơ quan, mặc định là tỉnh · the agency, by default the province"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Các chỉ tiêu của kế hoạch, đạt hay chưa · the plan's goals, reached or not."""
-    rows = plan.scoreboard(plan.packaged(), {}, civil_day(datetime.now(UTC)))
+    whose, known = figures(agency)
+    rows = plan.scoreboard(plan.packaged(), known, civil_day(datetime.now(UTC)))
     if as_json:
         say_json([row.as_dict() for row in rows])
         return
+    if whose is not None:
+        out.print(f"cơ quan · agency: {escape(whose)}", highlight=False)
     table = table_of(
         (
             "số · no.",
@@ -113,9 +125,11 @@ def rates_plan(as_json: AsJson = False) -> None:
             "đến · by",
             "mức · at least",
             "thực tế · actual",
+            "kỳ · period",
             "ngày số liệu · as of",
             "nguồn · source",
             "kết quả · standing",
+            "kỳ trước · earlier",
         )
     )
     for row in rows:
@@ -124,13 +138,25 @@ def rates_plan(as_json: AsJson = False) -> None:
             str(row.goal.number),
             row.goal.vi,
             str(row.goal.by),
-            _in_unit(row.goal.value, row.unit),
-            plan.NO_FIGURE.vi if actual is None else _in_unit(actual.value, row.unit),
+            in_unit(row.goal.value, row.unit),
+            plan.NO_FIGURE.vi if actual is None else in_unit(actual.value, row.unit),
+            "–" if actual is None else str(actual.period),
             "–" if actual is None else f"{actual.as_of:%d/%m/%Y}",
             escape(_source(row)),
             _STANDING[row.standing],
+            _earlier(row),
         )
     out.print(table)
+
+
+def _earlier(row: plan.Row) -> str:
+    """The figures before the actual one, newest first."""
+    shown = [
+        f"{value.period}: {in_unit(value.value, row.unit)}"
+        for value in row.history[1 : _EARLIER_SHOWN + 1]
+    ]
+    more = len(row.history) - 1 - _EARLIER_SHOWN
+    return "; ".join([*shown, *([f"+{more}"] if more > 0 else [])]) or "–"
 
 
 _STANDING = {
@@ -139,12 +165,6 @@ _STANDING = {
     plan.Standing.UNKNOWN: "chưa rõ · unknown",
     plan.Standing.CLOSED: "đã kết thúc · closed",
 }
-
-
-def _in_unit(value: Decimal, unit: str) -> str:
-    if unit == "yes_no":
-        return "có · yes" if value else "chưa · no"
-    return f"{number(value)} %"
 
 
 def _source(row: plan.Row) -> str:

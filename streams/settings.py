@@ -492,6 +492,13 @@ def _sentence(variable: str) -> str:
     return ""
 
 
+def ledger_is_named() -> bool:
+    """Whether the environment names a ledger: what can do without one asks before it wants all settings."""
+    variable = f"{PREFIX}LEDGER_URL"
+    names = {variable, variable + SUFFIX}
+    return any(name.upper() in names and value for name, value in os.environ.items())
+
+
 # --- the list of all variables ---------------------------------------------------------------------
 
 

@@ -32,7 +32,9 @@ class Problem:
     en: str
     reason: str = UNREADABLE
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> tuple[str, str]:
+        """Where and what, vi and en."""
         vi = ", ".join(
             [f"dòng {self.line}"] * (self.line is not None)
             + [f"cột {self.column}"] * (self.column is not None)
@@ -41,7 +43,10 @@ class Problem:
             [f"line {self.line}"] * (self.line is not None)
             + [f"column {self.column}"] * (self.column is not None)
         )
-        return f"{vi or 'cả tệp'}: {self.vi} / {en or 'the file'}: {self.en}"
+        return f"{vi or 'cả tệp'}: {self.vi}", f"{en or 'the file'}: {self.en}"
+
+    def __str__(self) -> str:
+        return " / ".join(self.told)
 
 
 class TableError(ValueError):

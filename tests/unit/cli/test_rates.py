@@ -12,10 +12,15 @@ import pytest
 from monitoring.rates import plan
 from monitoring.rates.catalogue import packaged
 from monitoring.rates.periods import parse_period
-from tests.unit.cli.running import run
+from tests.unit.cli.running import clear_environment, run
 from tests.unit.rates.published import path
 
 PROGRESS = path("progress")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear_environment(monkeypatch)
 
 
 @pytest.fixture
