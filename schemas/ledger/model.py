@@ -645,6 +645,14 @@ class RefusedObservation:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What was decided about some observations: those that are taken, and the faults of the others."""
+
+    taken: Sequence[IndicatorObservation] = ()
+    refused: Sequence[RefusedObservation] = ()
+
+
 class ObservationLedger(Protocol):
     """Figures that other systems report, each with the story of its corrections."""
 
@@ -655,6 +663,22 @@ class ObservationLedger(Protocol):
 
         An id that is there already is left as it is. What `judge` raises is raised, and nothing is
         written. It is pure: it may be asked again. It is not asked while another one decides.
+        """
+        ...
+
+    async def take_observations(
+        self,
+        fence: Fence,
+        first_offset: int,
+        next_offset: int,
+        wanted: Sequence[IndicatorObservation],
+        judge: Callable[[Observed], Judged],
+        dead_letters: Sequence[DeadLetter] = (),
+    ) -> None:
+        """As `put_observations`, with the faults and the position in the same transaction.
+
+        `judge` sees what there is about the figures of `wanted` and under their ids, which is all that
+        the rules ask for. Raises as `Ledger.advance`.
         """
         ...
 

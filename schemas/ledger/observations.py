@@ -7,14 +7,15 @@ transaction that writes, so that two decisions never go by the same earlier stat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
 from schemas.dossier.mappings import CodeList
 from schemas.ledger.dialect import AnyRow, clock, insert_or_skip, lock_table, to_moment
-from schemas.ledger.model import Observed, RefusedObservation
+from schemas.ledger.model import Judged, Observed, RefusedObservation
 from schemas.ledger.tables import mappings, observations, refused_observations
+from schemas.ledger.work import chunks
 from schemas.records import IndicatorObservation, Provenance
 
 
@@ -23,17 +24,66 @@ def put(
 ) -> list[IndicatorObservation]:
     """See `ObservationLedger.put_observations`."""
     lock_table(connection, observations)
+    observed = _observed(connection, find(connection))
+    return _write(connection, observed, judge(observed))
+
+
+def take(
+    connection: Connection,
+    wanted: Sequence[IndicatorObservation],
+    judge: Callable[[Observed], Judged],
+) -> None:
+    """What `ObservationLedger.take_observations` does beside moving the position."""
+    lock_table(connection, observations)
+    observed = _observed(connection, _related(connection, wanted))
+    judged = judge(observed)
+    _write(connection, observed, judged.taken)
+    put_refused(connection, judged.refused)
+
+
+def _observed(connection: Connection, there: Sequence[IndicatorObservation]) -> Observed:
     now = to_moment(clock(connection))
-    there = find(connection)
-    ids = {one.observation_id for one in there}
-    taken = judge(Observed(observations=there, agencies=agencies(connection), now=now))
+    return Observed(observations=there, agencies=agencies(connection), now=now)
+
+
+def _related(
+    connection: Connection, wanted: Sequence[IndicatorObservation]
+) -> list[IndicatorObservation]:
+    """All of the figures of these, and those with the ids that they have or name."""
+    table = observations.c
+    figure = tuple_(table.indicator, table.agency, table.period)
+    # Text with NUL is not there, and PostgreSQL would not even compare it.
+    ids = {text for one in wanted for text in (one.observation_id, one.corrects) if _sound(text)}
+    figures = {
+        about
+        for one in wanted
+        if all(map(_sound, about := (one.indicator, one.agency, one.period)))
+    }
+    found: dict[str, IndicatorObservation] = {}
+    for conditions in (
+        *(table.observation_id.in_(some) for some in chunks(sorted(ids))),
+        *(figure.in_(some) for some in chunks(sorted(figures))),
+    ):
+        for row in connection.execute(select(observations).where(conditions)):
+            found[row.observation_id] = _typed(row)
+    return [found[identity] for identity in sorted(found)]
+
+
+def _sound(text: str | None) -> TypeGuard[str]:
+    return text is not None and "\x00" not in text
+
+
+def _write(
+    connection: Connection, observed: Observed, taken: Sequence[IndicatorObservation]
+) -> list[IndicatorObservation]:
+    ids = {one.observation_id for one in observed.observations}
     new = {one.observation_id: one for one in taken if one.observation_id not in ids}
     if new:
         connection.execute(
             insert_or_skip(connection, observations, ["observation_id"]),
             # What is corrected before its corrections: a row refers to another that is there.
             [
-                {**_columns(one), "recorded_at": now}
+                {**_columns(one), "recorded_at": observed.now}
                 for one in sorted(new.values(), key=lambda one: one.corrects is not None)
             ],
         )

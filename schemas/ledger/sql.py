@@ -38,6 +38,7 @@ from schemas.ledger.model import (
     EnlistResult,
     Fence,
     FoundRow,
+    Judged,
     LedgerUnavailable,
     Observed,
     Position,
@@ -352,6 +353,21 @@ class SqlLedger:
         self, judge: Callable[[Observed], Sequence[IndicatorObservation]]
     ) -> Sequence[IndicatorObservation]:
         return await self._flow.write(lambda c: observations.put(c, judge))
+
+    async def take_observations(
+        self,
+        fence: Fence,
+        first_offset: int,
+        next_offset: int,
+        wanted: Sequence[IndicatorObservation],
+        judge: Callable[[Observed], Judged],
+        dead_letters: Sequence[DeadLetter] = (),
+    ) -> None:
+        def take(connection: Connection) -> None:
+            enlist.advance(connection, fence, first_offset, next_offset, dead_letters)
+            observations.take(connection, wanted, judge)
+
+        await self._flow.write(take)
 
     async def observations(
         self, *, indicator: str | None = None, agency: str | None = None, period: str | None = None

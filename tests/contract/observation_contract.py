@@ -15,7 +15,14 @@ from typing import Protocol
 import pytest
 
 from schemas.dossier.mappings import CodeList, MappingOrigin, MappingRow
-from schemas.ledger.model import Ledger, ObservationLedger, Observed, RefusedObservation
+from schemas.ledger.model import (
+    Judged,
+    Ledger,
+    ObservationLedger,
+    Observed,
+    RefusedObservation,
+    StaleOwner,
+)
 from schemas.records import IndicatorObservation, Provenance
 
 NOW = datetime(2026, 9, 1, 2, 0, 0, 1, tzinfo=UTC)
@@ -172,6 +179,69 @@ class ObservationContract:
         told = await asyncio.gather(*(ledger.put_observations(only_the_first) for _ in range(5)))
         assert sorted(len(new) for new in told) == [0, 0, 0, 0, 1]
         assert len(await ledger.observations()) == 1
+
+    async def test_what_comes_from_the_log_moves_the_position_in_the_same_transaction(
+        self, ledger: FullLedger
+    ) -> None:
+        (position,) = await ledger.take_over("ledger", "observations", "t", [0], "worker-a")
+        seen: list[Observed] = []
+
+        def judge(observed: Observed) -> Judged:
+            seen.append(observed)
+            return Judged(taken=(CORRECTION,), refused=(REFUSED,))
+
+        await ledger.put_observations(taking(FIRST, *OTHERS))
+        for _ in range(2):  # as after a lost answer
+            await ledger.take_observations(position.fence, 0, 2, [CORRECTION], judge)
+        assert [list(one.observations) for one in seen] == [[FIRST], [CORRECTION, FIRST]]
+        assert list(
+            await ledger.observations(agency="H44", period="2026-08", indicator="files")
+        ) == [
+            FIRST,
+            CORRECTION,
+        ]
+        assert list(await ledger.refused_observations(10)) == [REFUSED]
+        (moved,) = await ledger.take_over("ledger", "observations", "t", [0], "worker-b")
+        assert moved.next_offset == 2
+        with pytest.raises(StaleOwner):
+            await ledger.take_observations(
+                position.fence,
+                2,
+                3,
+                [],
+                lambda _: Judged(taken=(replace(FIRST, observation_id="Z"),)),
+            )
+        assert len(await ledger.observations()) == len(OTHERS) + 2
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            ((replace(FIRST, observation_id="new"),), {"F-2026-08", "A-2026-08"}),
+            ((replace(FIRST, observation_id="B", period="2026"),), {"B"}),
+            ((replace(FIRST, observation_id="new", period="2026", corrects="C"),), {"C"}),
+            ((replace(FIRST, observation_id="D\x00", agency="\x00", corrects="\x00"),), set()),
+            ((), set()),
+            (
+                tuple(replace(FIRST, observation_id=f"n{n}", period=f"p{n}") for n in range(2500)),
+                set(),
+            ),
+            ((*OTHERS, FIRST), {"B", "C", "D", "F-2026-08", "A-2026-08"}),
+        ],
+        ids=["figure", "id", "corrected", "NUL", "none", "many", "all"],
+    )
+    async def test_a_decision_about_some_sees_what_concerns_them(
+        self, ledger: FullLedger, wanted: Sequence[IndicatorObservation], found: set[str]
+    ) -> None:
+        (position,) = await ledger.take_over("ledger", "observations", "t", [0], "worker-a")
+        await ledger.put_observations(taking(FIRST, CORRECTION, *OTHERS))
+        seen: list[str] = []
+
+        def judge(observed: Observed) -> Judged:
+            seen.extend(one.observation_id for one in observed.observations)
+            return Judged()
+
+        await ledger.take_observations(position.fence, 0, 1, wanted, judge)
+        assert sorted(seen) == sorted(found)
 
     async def test_faults_are_kept_once_and_listed_newest_first(self, ledger: FullLedger) -> None:
         later = replace(REFUSED, place="3f2a:3", recorded_at=NOW + timedelta(seconds=1))
