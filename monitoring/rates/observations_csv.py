@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -16,6 +16,7 @@ from pathlib import Path
 from monitoring.rates.observations import CODE, Refusal, refused
 from monitoring.rates.periods import WRITE_PERIOD, parse_period
 from monitoring.rates.plan import NO_FIGURE, Plan
+from monitoring.rates.refusals import Keeper
 from schemas.dossier.csv_table import Problem, Row, Table, TableError, text_of
 from schemas.ledger.model import RefusedObservation
 from schemas.records import IndicatorObservation, Provenance
@@ -121,33 +122,19 @@ def refusals(
         rows = {row.line: row for row in Table(text, error.where, COLUMNS).rows}
     except TableError:
         rows = {}  # it is no such table: nobody knows what stands where
+    keeper = Keeper(origin=ORIGIN, plan=plan, agencies=agencies, now=now)
     return tuple(
-        _refusal(problem, rows.get(problem.line or 0), digest, plan, agencies, now)
-        for problem in error.problems
+        _refusal(keeper, problem, rows.get(problem.line or 0), digest) for problem in error.problems
     )
 
 
-def _refusal(
-    problem: Problem,
-    row: Row | None,
-    digest: str,
-    plan: Plan,
-    agencies: Container[str],
-    now: datetime,
-) -> RefusedObservation:
-    def code(column: str, known: Callable[[str], bool]) -> str | None:
-        text = "" if row is None else row.text(column)
-        return text if known(text) else None
-
-    return RefusedObservation(
-        origin=ORIGIN,
-        place=f"{digest}:{problem.line or ''}",
-        field=problem.column if problem.column in COLUMNS else "",
-        reason=str(problem.reason),
-        indicator=code("indicator", plan.indicators.__contains__),
-        agency=code("agency", agencies.__contains__),
-        period=code("period", lambda text: parse_period(text) is not None),
-        recorded_at=now,
+def _refusal(keeper: Keeper, problem: Problem, row: Row | None, digest: str) -> RefusedObservation:
+    told = ("indicator", "agency", "period")
+    return keeper.row(
+        f"{digest}:{problem.line or ''}",
+        problem.column if problem.column in COLUMNS else "",
+        problem.reason,
+        **{column: row.text(column) for column in told if row is not None},
     )
 
 
