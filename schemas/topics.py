@@ -1,6 +1,6 @@
 """The one catalogue of topics, in the order of the way of a dossier.
 
-The Kafka key is the dossier id everywhere (of a dead letter: the dossier id where it is known). Topics
+The Kafka key is the dossier id (of a dead letter where it is known; of an observation the indicator). Topics
 are neither compacted nor transactional, and the number of partitions is fixed when a topic is made: it
 decides who owns which dossier. A topic comes into this list together with the flow that uses it.
 """
@@ -10,7 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.avro.packaged import Record
-from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent, Notice
+from schemas.records import (
+    DeadLetter,
+    DeliveryReceipt,
+    DossierEvent,
+    IndicatorObservation,
+    Notice,
+)
 
 PARTITIONS = 16
 """Partitions of every topic unless the setting says otherwise; the demo's broker needs 64."""
@@ -88,7 +94,22 @@ DELIVERY_RECEIPTS = Topic(
     max_message_bytes=1 * _MIB,
 )
 
-TOPICS = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, DELIVERY_RECEIPTS)
-"""All of them, in the order of the way."""
+INDICATOR_OBSERVATIONS = Topic(
+    name="indicator.observations",
+    record=IndicatorObservation,
+    written_by="other systems of the province",
+    read_by="ledger",
+    retention_ms=365 * _DAY_MS,  # the ledger keeps them for good
+    max_message_bytes=1 * _MIB,
+)
+
+TOPICS = (
+    ONESTOP_NOTICES,
+    DOSSIER_EVENTS,
+    DEAD_LETTERS,
+    DELIVERY_RECEIPTS,
+    INDICATOR_OBSERVATIONS,
+)
+"""All of them, in the order of the way; what is no dossier's comes last."""
 
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -34,7 +34,13 @@ from schemas.reasons import Reason
 from schemas.records import DossierEvent, Feed, Notice
 from schemas.registry import HttpRegistry, LocalRegistry
 from schemas.sealing import Hasher, Sealer
-from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
+from schemas.topics import (
+    DEAD_LETTERS,
+    DOSSIER_EVENTS,
+    INDICATOR_OBSERVATIONS,
+    ONESTOP_NOTICES,
+    TOPICS,
+)
 from streams import topology
 from streams.engine.circuit import CircuitOptions
 from streams.engine.dispatch import EngineOptions
@@ -60,7 +66,7 @@ def utc_now() -> datetime:
 
 def build_metrics(settings: Settings) -> Metrics:
     """All metrics of a process of the hub, every expected series at zero."""
-    read = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS)
+    read = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, INDICATOR_OBSERVATIONS)
     return Metrics(
         targets=[NATIONAL_PORTAL],
         version=version("thongsuot"),

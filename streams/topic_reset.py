@@ -27,14 +27,19 @@ from schemas.ledger.log_reset import (
     StillCapturing,
 )
 from schemas.ledger.sql import SqlLedger
-from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES
+from schemas.topics import (
+    DEAD_LETTERS,
+    DOSSIER_EVENTS,
+    INDICATOR_OBSERVATIONS,
+    ONESTOP_NOTICES,
+)
 from streams.log_ends import LogAway, LogEnds
 from streams.settings import KafkaSettings, Settings
 from streams.topic_check import admin_client, brokers_up, require_topics, topic_ids, unreachable
 
 _ANSWER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.5
-_READ = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS)
+_READ = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, INDICATOR_OBSERVATIONS)
 _READ_AGAIN = (ONESTOP_NOTICES.name, DOSSIER_EVENTS.name)
 _FLOWS = (Flow.INTAKE, Flow.LEDGER)
 

@@ -14,14 +14,21 @@ from zoneinfo import ZoneInfo
 
 from connectors.protocols import Source
 from monitoring.metrics import Flow, engine_flow
+from monitoring.rates import plan
 from schemas.ledger.model import Fence
 from schemas.records import Feed
-from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES
+from schemas.topics import (
+    DEAD_LETTERS,
+    DOSSIER_EVENTS,
+    INDICATOR_OBSERVATIONS,
+    ONESTOP_NOTICES,
+)
 from streams.capture import Capture
 from streams.engine.shell import Engine
 from streams.hub import Hub
 from streams.intake import Intake, Understand
 from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
+from streams.observations_flow import ObservationsToLedger
 from streams.receipts import Receipts
 from streams.routing import dues
 from streams.supervisor import Part
@@ -80,7 +87,7 @@ def intake(hub: Hub, understand: Understand) -> Parts:
 
 
 def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
-    """dossier.events, dead.letters ─► ledger ─► targets; what is settled ─► delivery.receipts."""
+    """dossier.events, dead.letters, indicator.observations ─► ledger ─► targets; what is settled ─► delivery.receipts."""
     engines: list[Engine] = []
 
     def notify(dossier_ids: Collection[str] = ()) -> None:
@@ -91,7 +98,14 @@ def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
         **_shared(hub, Flow.LEDGER), dues=dues, writer=hub.writer(Flow.LEDGER), enlisted=notify
     )
     letters = DeadLettersToLedger(**_shared(hub, Flow.LEDGER), sealer=hub.sealer)
-    ledger = hub.flow(Flow.LEDGER, {DOSSIER_EVENTS: events, DEAD_LETTERS: letters}, assigned=notify)
+    observations = ObservationsToLedger(
+        **_shared(hub, Flow.LEDGER), sealer=hub.sealer, plan=plan.packaged()
+    )
+    ledger = hub.flow(
+        Flow.LEDGER,
+        {DOSSIER_EVENTS: events, DEAD_LETTERS: letters, INDICATOR_OBSERVATIONS: observations},
+        assigned=notify,
+    )
     engines += engines_of(ledger.fences)
     receipts = Receipts(
         ledger=hub.ledger,

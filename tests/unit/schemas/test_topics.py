@@ -3,11 +3,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.avro import packaged
-from schemas.records import IndicatorObservation
 from schemas.topics import BY_NAME, DEAD_LETTERS, DOSSIER_EVENTS, REPLICATION, TOPICS, Topic
-
-WITHOUT_A_FLOW = {IndicatorObservation}
-"""Published so that other systems can prepare; a topic comes together with the flow that uses it."""
 
 
 def test_the_catalogue_follows_the_way_of_a_dossier() -> None:
@@ -16,13 +12,14 @@ def test_the_catalogue_follows_the_way_of_a_dossier() -> None:
         "dossier.events",
         "dead.letters",
         "delivery.receipts",
+        "indicator.observations",
     ]
     assert list(BY_NAME) == [topic.name for topic in TOPICS]
     assert [topic.subject for topic in TOPICS] == [f"{name}-value" for name in BY_NAME]
 
 
-def test_every_record_with_a_flow_has_a_topic_and_every_topic_a_published_record() -> None:
-    assert {topic.record for topic in TOPICS} == set(packaged.BY_CLASS) - WITHOUT_A_FLOW
+def test_every_record_has_a_topic_and_every_topic_a_published_record() -> None:
+    assert {topic.record for topic in TOPICS} == set(packaged.BY_CLASS)
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
