@@ -16,7 +16,7 @@ after a silence says how many were `suppressed`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -151,6 +151,22 @@ class Events:
             overtaken=overtaken,
             seconds=seconds,
         )
+
+    def observed(
+        self, *, topic: str, partition: int, taken: int, reasons: Collection[str], refused: int
+    ) -> None:
+        """Indicator observations were judged; those refused are rows that someone can list."""
+        self.metrics.events_processed[Flow.LEDGER, "observed"].inc(taken)
+        self.metrics.events_processed[Flow.LEDGER, "refused"].inc(refused)
+        if refused:
+            self._trouble(
+                "observations_refused",
+                (topic,),
+                topic=topic,
+                partition=partition,
+                refused=refused,
+                reasons=sorted(reasons),
+            )
 
     def ledger_unavailable(self, *, flow: str, error: str, wait: float) -> None:
         """The ledger does not answer; tried again after `wait` seconds. `error` is a type's name."""

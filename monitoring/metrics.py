@@ -92,7 +92,7 @@ class CircuitState(StrEnum):
 FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
     Flow.CAPTURE: ("captured", "skipped"),
     Flow.INTAKE: ("mapped", "dead_lettered"),
-    Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered"),
+    Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered", "observed", "refused"),
     Flow.RECEIPTS: ("published",),
 }
 

@@ -22,6 +22,7 @@ from schemas.reasons import Reason
 from schemas.records import DeadLetter, IndicatorObservation
 from schemas.registry import UnknownSchemaId
 from schemas.sealing import Sealer
+from schemas.topics import INDICATOR_OBSERVATIONS
 from streams.dead_letters import NotUnderstood, letter, place
 from streams.patience import Patience
 from streams.positions import Batch, Received
@@ -117,11 +118,14 @@ class ObservationsToLedger:
         }
         dead = [what for what in found.values() if isinstance(what, NotUnderstood)]
 
+        decided: list[Judged] = []
+
         def decide(observed: Observed) -> Judged:
             judged = judge(wanted, origin=ORIGIN, plan=self._plan, observed=observed)
             keeper = Keeper(
                 origin=ORIGIN, plan=self._plan, agencies=observed.agencies, now=observed.now
             )
+            decided.append(judged)  # asked again after a lost race: the last one was written
             unread = [keeper.row(place(what.record), "", UNREADABLE) for what in dead]
             return replace(judged, refused=(*judged.refused, *unread))
 
@@ -136,6 +140,15 @@ class ObservationsToLedger:
                 self._letters(dead),
             )
         )
+        if wanted:
+            faults = decided[-1].refused
+            self._events.observed(
+                topic=INDICATOR_OBSERVATIONS.name,
+                partition=fence.partition,
+                taken=len(decided[-1].taken),
+                refused=len({row.place for row in faults}),
+                reasons={row.reason for row in faults},
+            )
 
     def _letters(self, dead: Sequence[NotUnderstood]) -> list[DeadLetter]:
         """The bytes, kept whole and sealed."""

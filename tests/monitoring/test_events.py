@@ -54,6 +54,7 @@ def test_a_record_on_its_way_is_logged_and_counted_at_every_step() -> None:
     events.enlisted(
         topic="dossier.events", partition=0, events=3, duplicates=1, overtaken=2, seconds=0.01
     )
+    events.observed(topic="indicator.observations", partition=0, taken=4, refused=0, reasons=())
     events.receipt_published(receipts=2)
 
     processed = "hub_events_processed_total"
@@ -65,6 +66,7 @@ def test_a_record_on_its_way_is_logged_and_counted_at_every_step() -> None:
     assert seen.value(processed, flow="ledger", outcome="enlisted") == 3
     assert seen.value(processed, flow="ledger", outcome="duplicate") == 1
     assert seen.value(processed, flow="ledger", outcome="overtaken") == 2
+    assert seen.value(processed, flow="ledger", outcome="observed") == 4
     assert seen.value(processed, flow="receipts", outcome="published") == 2
     newest = seen.value("hub_last_record_timestamp_seconds", topic="dossier.events", partition="0")
     assert newest == 1_799_999_999.0
@@ -232,3 +234,20 @@ def test_other_troubles_are_warnings_and_hold_back_repeats() -> None:
     events.schema_rejected(flow="intake", subject="nobody-knows-it", detail="id 7")
     assert seen.lines()[-1]["level"] == "error"
     assert seen.value("hub_schema_rejects_total", subject="other") == 1
+
+
+def test_refused_observations_are_a_warning_with_their_reasons() -> None:
+    seen = Observed()
+    seen.events.observed(
+        topic="indicator.observations",
+        partition=3,
+        taken=1,
+        refused=2,
+        reasons={"wrong_unit", "period_invalid"},
+    )
+    processed = "hub_events_processed_total"
+    assert seen.value(processed, flow="ledger", outcome="observed") == 1
+    assert seen.value(processed, flow="ledger", outcome="refused") == 2
+    (line,) = seen.lines()
+    assert (line["event"], line["level"]) == ("observations_refused", "warning")
+    assert (line["partition"], line["reasons"]) == (3, ["period_invalid", "wrong_unit"])

@@ -134,6 +134,7 @@ async def test_what_is_sound_becomes_a_figure_with_its_story(world: World) -> No
     await world.put(world.message(FIGURE), world.message(CORRECTION))
     assert list(await world.ledger.observations()) == [FIGURE, CORRECTION]
     assert list(await world.refused()) == []
+    assert world.log.of("observations_refused") == []
     assert await world.position() == 2
 
 
@@ -164,6 +165,8 @@ async def test_what_is_refused_leaves_a_row_and_the_next_one_is_taken(
     wrong = replace(FIGURE, **{"observation_id": "X", **changes})  # type: ignore[arg-type]
     await world.put(world.message(wrong), world.message(FIGURE))
     assert await world.ids() == ["HSCV-2024"]
+    (said,) = world.log.of("observations_refused")
+    assert (said["topic"], said["refused"], said["reasons"]) == (TOPIC, 1, [reason])
     (row,) = await world.refused()
     assert (row.origin, row.place, row.field, row.reason) == (
         "kafka",
