@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from monitoring.rates.observations import refused
+from monitoring.rates.observations import Refused, refused
 from monitoring.rates.periods import parse_period
 from monitoring.rates.plan import Plan
 from schemas.ledger.model import Judged, Observed, RefusedObservation
@@ -47,18 +48,37 @@ class Keeper:
             recorded_at=self.now,
         )
 
+    def of(self, faulty: Faulty) -> RefusedObservation:
+        """A fault that the rules found."""
+        place, observation, fault = faulty
+        return self.row(
+            place,
+            fault.field,
+            fault.reason,
+            indicator=observation.indicator,
+            agency=observation.agency,
+            period=observation.period,
+        )
 
-def judge(
-    wanted: Mapping[str, IndicatorObservation], *, origin: str, plan: Plan, observed: Observed
-) -> Judged:
-    """Decide about observations in their order, by the place where each stood.
+
+class Faulty(NamedTuple):
+    """One fault of one observation, and where that stood."""
+
+    place: str
+    observation: IndicatorObservation
+    fault: Refused
+
+
+def decide(
+    wanted: Mapping[str, IndicatorObservation], *, plan: Plan, observed: Observed
+) -> tuple[tuple[IndicatorObservation, ...], list[Faulty]]:
+    """Those that are taken, each once, and the faults of the others; in their order, by place.
 
     Each is judged by what was there and by those before it that were taken.
     """
-    keeper = Keeper(origin=origin, plan=plan, agencies=observed.agencies, now=observed.now)
     known = list(observed.observations)
     taken: list[IndicatorObservation] = []
-    rows: list[RefusedObservation] = []
+    faulty: list[Faulty] = []
     for place, observation in wanted.items():
         faults = refused(
             observation, plan=plan, agencies=observed.agencies, known=known, now=observed.now
@@ -66,18 +86,17 @@ def judge(
         if not faults:
             taken.append(observation)
             known.append(observation)
-        rows += (
-            keeper.row(
-                place,
-                fault.field,
-                fault.reason,
-                indicator=observation.indicator,
-                agency=observation.agency,
-                period=observation.period,
-            )
-            for fault in faults
-        )
-    return Judged(taken=_once(taken), refused=rows)
+        faulty += (Faulty(place, observation, fault) for fault in faults)
+    return _once(taken), faulty
+
+
+def judge(
+    wanted: Mapping[str, IndicatorObservation], *, origin: str, plan: Plan, observed: Observed
+) -> Judged:
+    """The same, with the faults as rows."""
+    taken, faulty = decide(wanted, plan=plan, observed=observed)
+    keeper = Keeper(origin=origin, plan=plan, agencies=observed.agencies, now=observed.now)
+    return Judged(taken=taken, refused=[keeper.of(one) for one in faulty])
 
 
 def _once(taken: Iterable[IndicatorObservation]) -> tuple[IndicatorObservation, ...]:

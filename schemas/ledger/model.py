@@ -657,11 +657,14 @@ class ObservationLedger(Protocol):
     """Figures that other systems report, each with the story of its corrections."""
 
     async def put_observations(
-        self, judge: Callable[[Observed], Sequence[IndicatorObservation]]
+        self,
+        judge: Callable[[Observed], Sequence[IndicatorObservation]],
+        about: Sequence[IndicatorObservation] | None = None,
     ) -> Sequence[IndicatorObservation]:
         """Keep what `judge` takes, decided and written in one transaction. Returns what is new.
 
-        An id that is there already is left as it is. What `judge` raises is raised, and nothing is
+        `judge` sees all that is there; with `about`, what is there about the figures of these and under
+        their ids, which is all that the rules ask for. An id that is there already is left as it is. What `judge` raises is raised, and nothing is
         written. It is pure: it may be asked again. It is not asked while another one decides.
         """
         ...
@@ -675,10 +678,9 @@ class ObservationLedger(Protocol):
         judge: Callable[[Observed], Judged],
         dead_letters: Sequence[DeadLetter] = (),
     ) -> None:
-        """As `put_observations`, with the faults and the position in the same transaction.
+        """As `put_observations` about `wanted`, with the faults and the position in the same transaction.
 
-        `judge` sees what there is about the figures of `wanted` and under their ids, which is all that
-        the rules ask for. Raises as `Ledger.advance`.
+        Raises as `Ledger.advance`.
         """
         ...
 

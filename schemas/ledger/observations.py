@@ -20,11 +20,14 @@ from schemas.records import IndicatorObservation, Provenance
 
 
 def put(
-    connection: Connection, judge: Callable[[Observed], Sequence[IndicatorObservation]]
+    connection: Connection,
+    judge: Callable[[Observed], Sequence[IndicatorObservation]],
+    about: Sequence[IndicatorObservation] | None,
 ) -> list[IndicatorObservation]:
     """See `ObservationLedger.put_observations`."""
     lock_table(connection, observations)
-    observed = _observed(connection, find(connection))
+    there = find(connection) if about is None else _related(connection, about)
+    observed = _observed(connection, there)
     return _write(connection, observed, judge(observed))
 
 
@@ -52,7 +55,7 @@ def _related(
     """All of the figures of these, and those with the ids that they have or name."""
     table = observations.c
     figure = tuple_(table.indicator, table.agency, table.period)
-    # Text with NUL is not there, and PostgreSQL would not even compare it.
+    # What a database cannot hold is not there, and cannot even be compared.
     ids = {text for one in wanted for text in (one.observation_id, one.corrects) if _sound(text)}
     figures = {
         about
@@ -70,7 +73,7 @@ def _related(
 
 
 def _sound(text: str | None) -> TypeGuard[str]:
-    return text is not None and "\x00" not in text
+    return text is not None and "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 
 def _write(

@@ -350,9 +350,11 @@ class SqlLedger:
     # --- ObservationLedger ---
 
     async def put_observations(
-        self, judge: Callable[[Observed], Sequence[IndicatorObservation]]
+        self,
+        judge: Callable[[Observed], Sequence[IndicatorObservation]],
+        about: Sequence[IndicatorObservation] | None = None,
     ) -> Sequence[IndicatorObservation]:
-        return await self._flow.write(lambda c: observations.put(c, judge))
+        return await self._flow.write(lambda c: observations.put(c, judge, about))
 
     async def take_observations(
         self,

@@ -220,6 +220,7 @@ class ObservationContract:
             ((replace(FIRST, observation_id="B", period="2026"),), {"B"}),
             ((replace(FIRST, observation_id="new", period="2026", corrects="C"),), {"C"}),
             ((replace(FIRST, observation_id="D\x00", agency="\x00", corrects="\x00"),), set()),
+            ((replace(FIRST, observation_id="\udce1", indicator="\udce1"),), set()),
             ((), set()),
             (
                 tuple(replace(FIRST, observation_id=f"n{n}", period=f"p{n}") for n in range(2500)),
@@ -227,7 +228,7 @@ class ObservationContract:
             ),
             ((*OTHERS, FIRST), {"B", "C", "D", "F-2026-08", "A-2026-08"}),
         ],
-        ids=["figure", "id", "corrected", "NUL", "none", "many", "all"],
+        ids=["figure", "id", "corrected", "NUL", "a surrogate", "none", "many", "all"],
     )
     async def test_a_decision_about_some_sees_what_concerns_them(
         self, ledger: FullLedger, wanted: Sequence[IndicatorObservation], found: set[str]
@@ -241,6 +242,9 @@ class ObservationContract:
             return Judged()
 
         await ledger.take_observations(position.fence, 0, 1, wanted, judge)
+        assert sorted(seen) == sorted(found)
+        seen.clear()
+        await ledger.put_observations(lambda observed: judge(observed).taken, wanted)
         assert sorted(seen) == sorted(found)
 
     async def test_faults_are_kept_once_and_listed_newest_first(self, ledger: FullLedger) -> None:
