@@ -278,6 +278,19 @@ class RetentionSettings(_Section):
         )
 
 
+class ReferenceSettings(_Section):
+    """The tables that people keep, as CSV files; without one, the packaged table holds."""
+
+    days_off_file: Path | None = Field(
+        default=None,
+        description="CSV of days off and swapped working days; its years take the place of the packaged ones.",
+    )
+    working_hours_file: Path | None = Field(
+        default=None,
+        description="CSV of the agencies' working hours; takes the place of the packaged one whole.",
+    )
+
+
 class MonitoringSettings(_Section):
     """Where metrics and health are served, and how logs look."""
 
@@ -365,6 +378,9 @@ class Settings(BaseSettings):
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the ledger keeps what."
+    )
+    reference: ReferenceSettings = Field(
+        default_factory=ReferenceSettings, description="Tables that people keep."
     )
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."

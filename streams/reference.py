@@ -1,0 +1,44 @@
+"""What people keep in files beside the settings: the working calendar. Read once, when something starts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from pydantic_core import to_json
+
+from schemas.dossier.days_off import packaged_days_off, read_days_off
+from schemas.dossier.working_calendar import WorkingCalendar
+from schemas.dossier.working_hours import packaged_working_hours, read_working_hours
+from streams.settings import ReferenceSettings
+
+_NAME_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """`calendar_name` tells this calendar from every other: what was reckoned by another is outdated."""
+
+    calendar: WorkingCalendar
+    calendar_name: str
+
+
+def read_reference(settings: ReferenceSettings) -> Reference:
+    """The packaged tables, with the province's own in their places.
+
+    Raises `TableError` with everything that is wrong in a file, and `OSError`.
+    """
+    days_off = packaged_days_off()
+    if settings.days_off_file is not None:
+        days_off = days_off.replaced_by(read_days_off(settings.days_off_file))
+    hours = (
+        packaged_working_hours()
+        if settings.working_hours_file is None
+        else read_working_hours(settings.working_hours_file)
+    )
+    held = [asdict(day) for day in days_off.days.values()], [asdict(row) for row in hours.rows]
+    digest = hashlib.sha256(to_json(held)).hexdigest()
+    return Reference(
+        calendar=WorkingCalendar(days_off, hours),
+        calendar_name=f"calendar {digest[:_NAME_DIGITS]}",
+    )

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from schemas.dossier.csv_table import TableError
+from streams.reference import read_reference
+from streams.settings import ReferenceSettings
+
+SEVEN_HOURS = """agency,weekdays,from,to,valid_from,valid_to,source
+,mon-fri,08:00,11:30,,,QĐ giả định
+,mon-fri,13:30,17:00,,,QĐ giả định
+"""
+MONDAY = date(2026, 11, 23)
+
+
+def test_without_files_the_packaged_tables_hold() -> None:
+    found = read_reference(ReferenceSettings())
+    assert found.calendar.is_working_day(MONDAY).value
+    assert found.calendar_name == read_reference(ReferenceSettings()).calendar_name
+
+
+def test_a_file_of_hours_takes_the_place_of_the_packaged_one(tmp_path: Path) -> None:
+    file = tmp_path / "hours.csv"
+    file.write_text(SEVEN_HOURS, encoding="utf-8")
+    found = read_reference(ReferenceSettings(working_hours_file=file))
+    begin = datetime(2026, 11, 22, 17, tzinfo=UTC)
+    worked = found.calendar.working_time(begin, begin + timedelta(days=1))
+    assert worked.value == timedelta(hours=7)
+    assert found.calendar_name != read_reference(ReferenceSettings()).calendar_name
+
+
+def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "hours.csv"
+    file.write_text(SEVEN_HOURS.replace("08:00", "8h").replace("17:00", "25:00"), encoding="utf-8")
+    with pytest.raises(TableError) as refused:
+        read_reference(ReferenceSettings(working_hours_file=file))
+    assert {problem.line for problem in refused.value.problems} == {2, 3}
