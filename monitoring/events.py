@@ -208,6 +208,11 @@ class Events:
 
     # --- flows
 
+    def reckoned(self, *, dossiers: int) -> None:
+        """So many dossiers' figures were reckoned anew."""
+        self.metrics.events_processed[Flow.FIGURES, "reckoned"].inc(dossiers)
+        self._log.debug("figures_reckoned", dossiers=dossiers)
+
     def flow_started(self, *, flow: str) -> None:
         """A flow moves records."""
         self.metrics.set_flow_state(flow, FlowState.RUNNING)

@@ -65,6 +65,7 @@ class Flow(StrEnum):
     INTAKE = "intake"
     LEDGER = "ledger"
     RECEIPTS = "receipts"
+    FIGURES = "figures"
 
 
 def engine_flow(target: str) -> str:
@@ -94,6 +95,7 @@ FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
     Flow.INTAKE: ("mapped", "dead_lettered"),
     Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered", "observed", "refused"),
     Flow.RECEIPTS: ("published",),
+    Flow.FIGURES: ("reckoned",),
 }
 
 # What a target answers when asked about a dossier; `failed`: it gave no answer.
@@ -275,6 +277,27 @@ class Metrics:
             [(codelist,) for codelist in CodeList],
         )
 
+        # --- the rates: one process tells them, and what is not known has no sample
+        self.rate_numerator = self._told(
+            "hub_rate_numerator", "Dossiers that count for a rate.", ["rate", "period"]
+        )
+        self.rate_denominator = self._told(
+            "hub_rate_denominator", "Dossiers that a rate is counted over.", ["rate", "period"]
+        )
+        self.rate_ratio = self._told(
+            "hub_rate_ratio", "A rate of this month by agency, 0 to 1.", ["rate", "agency"]
+        )
+        self.figures = self._told(
+            "hub_figures",
+            "Dossiers by what their figures are worth; due: to be reckoned.",
+            ["standing"],
+        )
+        self.rates_counted = Gauge(
+            "hub_rates_counted_timestamp_seconds",
+            "When this process last counted the rates; 0: another one does.",
+            registry=self.registry,
+        )
+
         # --- the hub itself
         self.dead_letter_writes_failed = Counter(
             "hub_dead_letter_writes_failed_total",
@@ -304,6 +327,10 @@ class Metrics:
         self, name: str, text: str, labels: Sequence[str], series: Iterable[tuple[str, ...]]
     ) -> Series[Gauge]:
         return Series(Gauge(name, text, labels, registry=self.registry), series)
+
+    def _told(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
+        """Without any series until something is told."""
+        return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(
         self,
@@ -361,6 +388,33 @@ class Metrics:
         """Take over the ledger's numbers of open dead letters."""
         for reason in Reason:
             self.dead_letters_open[reason,].set(by_reason.get(reason, 0))
+
+    def take_rates(
+        self,
+        shares: Mapping[tuple[str, str], tuple[int, int]],
+        ratios: Mapping[tuple[str, str], float],
+        standings: Mapping[str, int],
+        counted_at: float,
+    ) -> None:
+        """Take over what was counted at `counted_at`, seconds since the epoch; what it leaves out goes.
+
+        `shares`: numerator and denominator by rate and period. `ratios`: 0 to 1, by rate and agency.
+        """
+        self.forget_rates()
+        for labels, (numerator, denominator) in shares.items():
+            self.rate_numerator.labels(*labels).set(numerator)
+            self.rate_denominator.labels(*labels).set(denominator)
+        for labels, ratio in ratios.items():
+            self.rate_ratio.labels(*labels).set(ratio)
+        for standing, number in standings.items():
+            self.figures.labels(standing).set(number)
+        self.rates_counted.set(counted_at)
+
+    def forget_rates(self) -> None:
+        """Another process tells them now."""
+        for gauge in (self.rate_numerator, self.rate_denominator, self.rate_ratio, self.figures):
+            gauge.clear()
+        self.rates_counted.set(0)
 
     def names(self) -> frozenset[str]:
         """The names of all metrics, as rules and dashboards write them, without `_bucket` and such."""

@@ -27,7 +27,9 @@ from connectors.one_stop.source import PAYLOAD_FORMAT, OneStopSource
 from monitoring.events import Events
 from monitoring.health import Health, HealthServer
 from monitoring.metrics import Metrics
+from monitoring.rates.reckoning import Rules
 from schemas.codec import Codec
+from schemas.ledger.database import Lane
 from schemas.ledger.model import Fence, LedgerMismatch, LedgerUnavailable
 from schemas.ledger.sql import SqlLedger
 from schemas.reasons import Reason
@@ -49,6 +51,7 @@ from streams.hub import Hub
 from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection
 from streams.producer import Producer
+from streams.reference import read_reference
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
@@ -198,6 +201,8 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             await portal.open()
             opened.push_async_callback(portal.close)
             found += topology.deliver(hub, lambda fences: [engine(hub, portal, fences)])
+        if WorkerPart.FIGURES in wanted:
+            found += _figures(hub, opened)
         yield found
 
 
@@ -221,6 +226,21 @@ def _capture(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
         zone=ZoneInfo(one_stop.zone),
         begin=import_mappings,
     )
+
+
+def _figures(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
+    reference = read_reference(hub.settings.reference)
+    lane = Lane(hub.settings.ledger_url.get_secret_value(), "ledger-figures")
+    opened.push_async_callback(lane.close)
+
+    def rules() -> Rules:
+        return Rules(
+            codes=hub.upkeep.codes(),
+            calendar=reference.calendar,
+            calendar_name=reference.calendar_name,
+        )
+
+    return topology.figures(hub, lane, rules)
 
 
 def understand_one_stop(hub: Hub) -> Understand:

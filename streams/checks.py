@@ -12,6 +12,7 @@ from connectors.national_portal.dialect import DialectError, load_dialect
 from connectors.national_portal.sink import NationalPortal
 from connectors.one_stop.source import OneStopSource
 from schemas.codec import Codec
+from schemas.dossier.csv_table import TableError
 from schemas.ledger.migrate import require_current
 from schemas.ledger.model import (
     LedgerMismatch,
@@ -23,6 +24,7 @@ from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
 from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError, unwrapped
 from streams.reason_texts import in_words
+from streams.reference import read_reference
 from streams.settings import Settings
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, differences, read_topics
 
@@ -55,6 +57,7 @@ async def everything(settings: Settings) -> Sequence[Checked]:
         registry(settings),
         one_stop(settings),
         national_portal(settings),
+        reference(settings),
     )
 
 
@@ -139,6 +142,19 @@ async def national_portal(settings: Settings) -> Checked:
     return await _told("national_portal", "Cổng Dịch vụ công quốc gia", "national portal", ask)
 
 
+async def reference(settings: Settings) -> Checked:
+    """The tables that people keep in files can be read."""
+
+    async def ask() -> tuple[str, ...]:
+        try:
+            await asyncio.to_thread(read_reference, settings.reference)
+        except TableError as error:
+            return tuple(f"{error.where}, {problem.told[1]}" for problem in error.problems)
+        return ()
+
+    return await _told("reference", "Danh mục và lịch làm việc", "tables in files", ask)
+
+
 def _passing_sealer() -> Sealer:
     """A sealer under a key of its own: a check keeps nothing, and needs no ledger."""
     return Sealer({"check": os.urandom(KEY_BYTES)}, "check")
@@ -192,5 +208,6 @@ _WRONG_VI = {
     "kafka": "thiếu chủ đề (chạy thongsuot topics create), hoặc chủ đề khác với danh mục",
     "registry": "chưa dùng được registry: kiểm tra THONGSUOT_REGISTRY_URL",
     "one_stop": "chưa đọc được hệ thống Một cửa: kiểm tra THONGSUOT_ONE_STOP__URL và quyền SELECT",
+    "reference": "tệp danh mục có lỗi: sửa tệp mà THONGSUOT_REFERENCE__… chỉ tới",
     "national_portal": "chưa gọi được Cổng: kiểm tra THONGSUOT_NATIONAL_PORTAL__ADDRESS",
 }

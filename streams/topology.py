@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 from connectors.protocols import Source
 from monitoring.metrics import Flow, engine_flow
 from monitoring.rates import plan
+from monitoring.rates.reckoning import Rules
+from schemas.ledger.database import Lane
 from schemas.ledger.model import Fence
 from schemas.records import Feed
 from schemas.topics import (
@@ -25,6 +27,7 @@ from schemas.topics import (
 )
 from streams.capture import Capture
 from streams.engine.shell import Engine
+from streams.figures import Figures
 from streams.hub import Hub
 from streams.intake import Intake, Understand
 from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
@@ -47,6 +50,7 @@ class WorkerPart(StrEnum):
     CAPTURE = "capture"
     INTAKE = "intake"
     DELIVER = "deliver"
+    FIGURES = "figures"
 
 
 def capture(
@@ -125,6 +129,22 @@ def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
         parts.append((engine_flow(engine.target), engine))
     hub.health.watch(Flow.RECEIPTS, lambda: receipts.beats, waits_for=lambda: receipts.waits_for)
     return [*parts, (Flow.RECEIPTS, receipts)]
+
+
+def figures(hub: Hub, lane: Lane, rules: Callable[[], Rules]) -> Parts:
+    """ledger ─► figures ─► /metrics: what the rates are counted from; one process does it."""
+    service = Figures(
+        ledger=hub.ledger,
+        lane=lane,
+        decode=hub.decode_event,
+        rules=rules,
+        owner=hub.owner,
+        events=hub.events,
+        wall=hub.wall,
+        silence=hub.settings.capture.stand_by_seconds,
+    )
+    hub.health.watch(Flow.FIGURES, lambda: service.beats, waits_for=lambda: service.waits_for)
+    return [(Flow.FIGURES, service)]
 
 
 def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from connectors.errors import DeliveryError
 from connectors.national_portal.dialect import DialectError
 from monitoring.crash_points import refusal
 from monitoring.logging import configure_logging
+from schemas.dossier.csv_table import TableError
 from schemas.ledger.model import LedgerMismatch, LedgerReplaced, LedgerUnavailable
 from schemas.registry import RegistryError
 from schemas.sealing import SealError
@@ -47,6 +48,7 @@ _CANNOT_START = (
     OSError,
     RegistryError,
     SealError,
+    TableError,
     TopicsUnfit,
 )
 
