@@ -1,4 +1,4 @@
-"""What people keep in files beside the settings: the working calendar. Read once, when something starts."""
+"""What people keep in files beside the settings: the working calendar, the service levels. Read once, when something starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pydantic_core import to_json
 
 from schemas.dossier.days_off import packaged_days_off, read_days_off
+from schemas.dossier.service_levels import ServiceLevels, read_service_levels
 from schemas.dossier.working_calendar import WorkingCalendar
 from schemas.dossier.working_hours import packaged_working_hours, read_working_hours
 from streams.settings import ReferenceSettings
@@ -17,14 +18,18 @@ _NAME_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """`calendar_name` tells this calendar from every other: what was reckoned by another is outdated."""
+    """`calendar_name` tells this calendar from every other: what was reckoned by another is outdated.
+
+    Without a file of procedures their levels are unknown.
+    """
 
     calendar: WorkingCalendar
     calendar_name: str
+    levels: ServiceLevels
 
 
 def read_reference(settings: ReferenceSettings) -> Reference:
-    """The packaged tables, with the province's own in their places.
+    """The packaged tables with the province's own in their places, and the province's service levels.
 
     Raises `TableError` with everything that is wrong in a file, and `OSError`.
     """
@@ -36,9 +41,15 @@ def read_reference(settings: ReferenceSettings) -> Reference:
         if settings.working_hours_file is None
         else read_working_hours(settings.working_hours_file)
     )
+    levels = (
+        ServiceLevels()
+        if settings.procedures_file is None
+        else read_service_levels(settings.procedures_file)
+    )
     held = [asdict(day) for day in days_off.days.values()], [asdict(row) for row in hours.rows]
     digest = hashlib.sha256(to_json(held)).hexdigest()
     return Reference(
         calendar=WorkingCalendar(days_off, hours),
         calendar_name=f"calendar {digest[:_NAME_DIGITS]}",
+        levels=levels,
     )

@@ -289,6 +289,10 @@ class ReferenceSettings(_Section):
         default=None,
         description="CSV of the agencies' working hours; takes the place of the packaged one whole.",
     )
+    procedures_file: Path | None = Field(
+        default=None,
+        description="CSV of the procedures' service levels, results and fees; without it they are unknown.",
+    )
 
 
 class MonitoringSettings(_Section):

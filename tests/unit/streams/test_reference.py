@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from schemas.dossier.csv_table import TableError
+from schemas.dossier.service_levels import ServiceLevel
 from streams.reference import read_reference
 from streams.settings import ReferenceSettings
 
 SEVEN_HOURS = """agency,weekdays,from,to,valid_from,valid_to,source
 ,mon-fri,08:00,11:30,,,QĐ giả định
 ,mon-fri,13:30,17:00,,,QĐ giả định
+"""
+LEVELS = """code,level,valid_from,valid_to,result,fee,source
+1.000001,full,,,paper,no,QĐ giả định
 """
 MONDAY = date(2026, 11, 23)
 
@@ -30,6 +34,15 @@ def test_a_file_of_hours_takes_the_place_of_the_packaged_one(tmp_path: Path) -> 
     worked = found.calendar.working_time(begin, begin + timedelta(days=1))
     assert worked.value == timedelta(hours=7)
     assert found.calendar_name != read_reference(ReferenceSettings()).calendar_name
+
+
+def test_levels_are_unknown_until_a_file_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "procedures.csv"
+    file.write_text(LEVELS, encoding="utf-8")
+    assert read_reference(ReferenceSettings()).levels.on("1.000001", MONDAY) is None
+    service = read_reference(ReferenceSettings(procedures_file=file)).levels.on("1.000001", MONDAY)
+    assert service is not None
+    assert service.level is ServiceLevel.FULL
 
 
 def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:
