@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pydantic_core import to_json
 
 from schemas.dossier.days_off import packaged_days_off, read_days_off
-from schemas.dossier.service_levels import ServiceLevels, read_service_levels
+from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels, read_service_levels
 from schemas.dossier.working_calendar import WorkingCalendar
 from schemas.dossier.working_hours import packaged_working_hours, read_working_hours
 from streams.settings import ReferenceSettings
@@ -42,7 +42,7 @@ def read_reference(settings: ReferenceSettings) -> Reference:
         else read_working_hours(settings.working_hours_file)
     )
     levels = (
-        ServiceLevels()
+        NO_LEVELS
         if settings.procedures_file is None
         else read_service_levels(settings.procedures_file)
     )

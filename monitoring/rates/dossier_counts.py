@@ -35,6 +35,7 @@ from sqlalchemy import (
 from monitoring.rates.catalogue import packaged
 from monitoring.rates.periods import Period
 from monitoring.rates.points import Counts
+from schemas.dossier.service_levels import ServiceLevel
 from schemas.dossier.timeliness import IN_TIME, Verdict
 from schemas.dossier.working_calendar import CIVIL_ZONE
 from schemas.ledger.figures import JUDGED, Standing
@@ -51,9 +52,6 @@ channels was another number in the one month that was seen, and of what it is ma
 TOLD_ELSEWHERE: Mapping[str, str] = {
     "received_in_period_larger": "needs the figures of the reporting system: see sync.py",
     "progress_synced_in_time": "is a matter of deliveries, not of dossiers",
-    "online_with_electronic_result": "needs to know which procedures return paper",
-    "full_process_online": "needs the level of each procedure",
-    "full_process_eligible": "needs the level of each procedure",
     "satisfied": "needs ratings and complaints",
 }
 """Quantities of dossiers that the dossiers do not tell, and why."""
@@ -157,6 +155,8 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
         else_=_S.verdict.in_(sorted(verdict.value for verdict in IN_TIME)),
     )
     online = and_(received, _F.channel == Channel.ONLINE.value)  # without a channel: at the counter
+    # `eligible` in the national database is taken to be: offered at the full level (inferred, README.md).
+    full_process = _F.service_level == ServiceLevel.FULL.value
     synced = or_(_F.born_on_portal, func.coalesce(_T.known, "") == Known.PRESENT.value)
     return {
         "received_in_period": _Rule(received),
@@ -171,6 +171,11 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
         "open": _Rule(is_open),
         "online_received": _Rule(online),
         "online_on_time": _Rule(online, in_time),
+        "online_with_electronic_result": _Rule(
+            online, or_(_F.electronic_result, not_(_F.paper_result))
+        ),
+        "full_process_online": _Rule(online, full_process),
+        "full_process_eligible": _Rule(received, full_process),
         "with_electronic_result": _Rule(carried, _F.electronic_result),
         "digitised": _Rule(carried, _F.digitised),
         "with_reused_data": _Rule(carried, _F.reused),

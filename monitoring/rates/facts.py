@@ -8,39 +8,48 @@ and the operational description "Mô tả công thức tính chỉ số 766" (on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 
 from schemas.dossier.mappings import Codes, Unmapped
+from schemas.dossier.service_levels import NO_LEVELS, ResultForm, Service, ServiceLevels
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Timeline, received_at
+from schemas.dossier.working_calendar import civil_day
 from schemas.ledger.figures import Facts
 from schemas.records import DossierEvent, FinancialState, OnlinePayment
 
 _ONLINE = frozenset({OnlinePayment.PORTAL, OnlinePayment.AGENCY_GATEWAY})
 
 
-def facts(event: DossierEvent, timeline: Timeline, codes: Codes) -> Facts:
+def facts(
+    event: DossierEvent, timeline: Timeline, codes: Codes, levels: ServiceLevels = NO_LEVELS
+) -> Facts:
     """The facts of a dossier whose newest state is `event`, under the codes that the portal is sent.
 
     Its unit is the handling agency, its procedure that of the local code, both by the mapping in force at
-    the time of the state, as when it is sent; without a mapping they are unknown.
+    the time of the state, as when it is sent; without a mapping they are unknown. Of the procedure counts
+    what was in force on the day of reception; of a dossier that was not received, on the day of the state.
     """
+    procedure, received = _procedure(event, codes), received_at(timeline)
+    service = levels.on(procedure, _day(received or event.effective_at))
     return Facts(
         code=event.dossier_code or None,
-        procedure_code=_procedure(event, codes),
+        procedure_code=procedure,
         local_procedure_code=event.procedure.local_code,
         sector_code=event.sector.code,
         agency_code=_agency(event, codes),
         channel=event.channel.value if event.channel else None,
-        received_at=received_at(timeline),
+        received_at=received,
         returned_at=_returned_at(timeline),
         electronic_result=electronic_result(event),
-        digitised=digitised(event),
+        digitised=digitised(event, service),
         reused=reused(event),
         from_data_store=from_data_store(event),
         population_data=population_data(event),
         paid_online=paid_online(event),
-        financial_obligation=financial_obligation(event),
+        financial_obligation=financial_obligation(event, service),
+        service_level=service.level.value if service else None,
+        paper_result=_on_paper(service),
     )
 
 
@@ -49,14 +58,18 @@ def electronic_result(event: DossierEvent) -> bool:
     return any(paper.reference and not paper.removed for paper in event.results)
 
 
-def digitised(event: DossierEvent) -> bool | None:
+def digitised(event: DossierEvent, service: Service | None = None) -> bool | None:
     """Whether components are attached as files, and the result too where the procedure needs it (§4.3 e).
 
-    Which procedures need it is not known here: without an electronic result it is unknown.
+    It needs it where it returns paper. Where that is not known, a dossier without an electronic result is
+    unknown.
     """
     if not any(paper.reference and not paper.removed for paper in event.attachments):
         return False
-    return True if electronic_result(event) else None
+    if electronic_result(event):
+        return True
+    on_paper = _on_paper(service)
+    return None if on_paper is None else not on_paper
 
 
 def reused(event: DossierEvent) -> bool | None:
@@ -95,12 +108,15 @@ def paid_online(event: DossierEvent) -> bool | None:
     return None if event.score.online_payment is None else event.score.online_payment in _ONLINE
 
 
-def financial_obligation(event: DossierEvent) -> bool | None:
-    """Whether it has a fee above 0 (§4.3 f, without the dossiers whose every fee is 0).
+def financial_obligation(event: DossierEvent, service: Service | None = None) -> bool | None:
+    """Whether its procedure has a fee, and not every fee of the dossier is 0 (§4.3 f).
 
-    The description asks for a procedure that has a fee in the national catalogue; that a fee of the dossier,
-    or its having been paid, shows it is inferred.
+    Where the procedure's fee is not known, that a fee of the dossier, or its having been paid, shows it is
+    inferred. Where it is known it decides, whatever was paid: so the description, to the letter.
     """
+    if service is not None and service.has_fee is not None:
+        every_fee_is_0 = bool(event.fees) and all(fee.amount == 0 for fee in event.fees)
+        return service.has_fee and not every_fee_is_0
     if paid_online(event):
         return True
     if event.fees:
@@ -108,6 +124,19 @@ def financial_obligation(event: DossierEvent) -> bool | None:
     if event.financial_state is None:
         return None
     return event.financial_state is not FinancialState.NONE
+
+
+def _day(instant: datetime) -> date:
+    try:
+        return civil_day(instant)
+    except OverflowError:  # on the last day of all; what cannot be is told apart later
+        return instant.date()
+
+
+def _on_paper(service: Service | None) -> bool | None:
+    if service is None or service.result is None:
+        return None
+    return service.result is ResultForm.PAPER
 
 
 def _any(told: Iterable[bool | None]) -> bool | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from monitoring.rates.facts import facts
 from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes, Unmapped
+from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Comparison, Entry, Timeline
 from schemas.dossier.verdicts import spans
@@ -34,12 +35,14 @@ class Rules:
     codes: Codes
     calendar: WorkingCalendar
     calendar_name: str
+    levels: ServiceLevels = NO_LEVELS
     comparison: Comparison = Comparison.TIMESTAMP  # as the catalogue has it for the on-time rate
 
     @property
     def name(self) -> str:
         """What is written beside the figures; another name, and they are outdated."""
-        return f"{VERSION}/codes {self.codes.version}/{self.calendar_name}/{self.comparison.value}"
+        codes, days = f"codes {self.codes.version}", self.calendar_name
+        return f"{VERSION}/{codes}/{days}/{self.levels.name}/{self.comparison.value}"
 
 
 async def refresh(lane: Lane, decode: Decode, rules: Rules, limit: int = AT_ONCE) -> int:
@@ -78,8 +81,8 @@ def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: R
     try:
         timeline = life(one, states, rules.codes)
     except Unmapped:
-        return replace(blank, standing=Standing.UNMAPPED, facts=_without_life(newest, rules.codes))
-    found = facts(newest, timeline, rules.codes)
+        return replace(blank, standing=Standing.UNMAPPED, facts=_without_life(newest, rules))
+    found = facts(newest, timeline, rules.codes, rules.levels)
     try:
         told = spans(
             timeline,
@@ -160,5 +163,5 @@ def _is_gone(event: DossierEvent) -> bool:
     )
 
 
-def _without_life(event: DossierEvent, codes: Codes) -> Facts:
-    return facts(event, Timeline(times=event.times), codes)
+def _without_life(event: DossierEvent, rules: Rules) -> Facts:
+    return facts(event, Timeline(times=event.times), rules.codes, rules.levels)

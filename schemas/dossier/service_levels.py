@@ -90,8 +90,6 @@ class ServiceLevels:
 
 
 def _name(rows: tuple[Service, ...]) -> str:
-    if not rows:
-        return "no levels"
     told = sorted(
         "|".join(
             str(field)
@@ -104,6 +102,10 @@ def _name(rows: tuple[Service, ...]) -> str:
     )
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
     return f"levels {digest[:_NAME_DIGITS]}"
+
+
+NO_LEVELS = ServiceLevels()
+"""What is known before a list is given."""
 
 
 # --- reading ---------------------------------------------------------------------------------------

@@ -93,6 +93,8 @@ class Facts:
     population_data: bool | None = None
     paid_online: bool | None = None
     financial_obligation: bool | None = None
+    service_level: str | None = None
+    paper_result: bool | None = None
 
 
 _FACTS = tuple(field.name for field in fields(Facts))

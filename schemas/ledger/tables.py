@@ -273,6 +273,9 @@ figures = Table(
     Column("population_data", Boolean),
     Column("paid_online", Boolean),
     Column("financial_obligation", Boolean),
+    # What was in force for its procedure when it was received; null is unknown.
+    Column("service_level", Text),
+    Column("paper_result", Boolean),
     Index("ix_figures_received", "received_at"),
     Index("ix_figures_returned", "returned_at"),
 )

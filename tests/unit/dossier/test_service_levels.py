@@ -9,9 +9,9 @@ import pytest
 
 from schemas.dossier.csv_table import TableError
 from schemas.dossier.service_levels import (
+    NO_LEVELS,
     ResultForm,
     ServiceLevel,
-    ServiceLevels,
     parse_service_levels,
     read_service_levels,
 )
@@ -63,9 +63,9 @@ def test_what_is_known_in_a_stretch_of_days(first: date, last: date, known: bool
 
 
 def test_without_a_list_nothing_is_known() -> None:
-    assert ServiceLevels().on("1.000001", DAY) is None
-    assert ServiceLevels().all_on(DAY) == ()
-    assert not ServiceLevels().knows("1.000001", DAY, DAY)
+    assert NO_LEVELS.on("1.000001", DAY) is None
+    assert NO_LEVELS.all_on(DAY) == ()
+    assert not NO_LEVELS.knows("1.000001", DAY, DAY)
 
 
 def test_a_file_is_read_whatever_the_order_of_its_lines(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_file_is_read_whatever_the_order_of_its_lines(tmp_path: Path) -> None:
 def test_the_name_is_that_of_the_content(old: str, new: str, same: bool) -> None:
     other = parse_service_levels(LINES.replace(old, new), "procedures.csv")
     assert (other.name == LIST.name) is same
-    assert ServiceLevels().name != LIST.name
+    assert NO_LEVELS.name != LIST.name
 
 
 @pytest.mark.parametrize(

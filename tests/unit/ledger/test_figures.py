@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, select, update
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, delete, select, update
 from monitoring.rates.reckoning import Rules, opened, reckon, refresh
 from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes
+from schemas.dossier.service_levels import parse_service_levels
+from schemas.dossier.timeline import Comparison
 from schemas.ledger import figures
 from schemas.ledger.figures import mark_outdated
 from schemas.ledger.tables import deliveries, dossiers, events, timeline, verdict_spans
@@ -107,11 +110,28 @@ async def test_of_two_refreshes_at_once_the_second_writes_nothing(ours: Hall) ->
     assert written == [1, 0]
 
 
-async def test_other_rules_make_everything_due_bit_by_bit(ours: Hall) -> None:
+LEVELS = parse_service_levels(
+    "code,level,valid_from,valid_to,result,fee,source\n1.000001,full,,,,,QĐ giả định\n", "p.csv"
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codes": codes(version=2)},
+        {"calendar_name": "another"},
+        {"levels": LEVELS},
+        {"comparison": Comparison.DATE},
+    ],
+    ids=["codes", "calendar", "levels", "comparison"],
+)
+async def test_other_rules_make_everything_due_bit_by_bit(
+    ours: Hall, changes: dict[str, Any]
+) -> None:
     for name in "abc":
         await ours.put(*Story(name, (MONDAY,)).events())
     await ours.refresh()
-    other: Rules = replace(RULES, codes=codes(version=2))
+    other: Rules = replace(RULES, **changes)
 
     async def outdated() -> int:
         return await ours.lane.write(lambda c: mark_outdated(c, other.name, 2))

@@ -40,12 +40,12 @@ def mapping(codelist: CodeList, code: str, value: str) -> MappingRow:
 
 
 def codes(units: Iterable[str] = UNITS, version: int = 1) -> Codes:
-    """Every status under its own name, every unit under its own code, and one procedure."""
+    """Every status under its own name, every unit under its own code, and three procedures."""
     return Codes(
         [
             *(mapping(CodeList.STATUS, status.value, status.value) for status in Status),
             *(mapping(CodeList.AGENCY, unit, unit) for unit in units),
-            mapping(CodeList.PROCEDURE, "P1", "1.000001"),
+            *(mapping(CodeList.PROCEDURE, f"P{n}", f"1.00000{n}") for n in (1, 2, 3)),
         ],
         version=version,
     )

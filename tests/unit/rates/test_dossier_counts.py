@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, update
@@ -12,12 +14,13 @@ from sqlalchemy.dialects import sqlite
 from monitoring.rates.catalogue import packaged
 from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope, count, live
 from monitoring.rates.points import known, shown
+from schemas.dossier.service_levels import parse_service_levels
 from schemas.dossier.timeliness import Verdict
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target
-from schemas.records import Channel, ScoreFields
+from schemas.records import Channel, Procedure, ResultPaper, ScoreFields
 from tests.unit.dossier.samples import at
-from tests.unit.rates.counted import UNITS, Hall, Story, hall, span_of
+from tests.unit.rates.counted import RULES, UNITS, Hall, Story, hall, span_of
 
 MARCH, APRIL = "2026-03", "2026-04"
 MONDAY = ("received", "2026-03-02 09:00")
@@ -240,6 +243,74 @@ async def test_open_dossiers_are_judged_at_the_end_that_is_given(
     start, _ = span_of(MARCH)
     counted = await ours.lane.read(lambda c: count(c, start, at(end)))
     assert counted.total.known["open_within_time"] == within
+
+
+LEVELS = parse_service_levels(
+    """code,level,valid_from,valid_to,result,fee,source
+1.000001,full,,,paper,no,QĐ giả định
+1.000002,full,,,electronic,no,QĐ giả định
+1.000003,partial,,,paper,no,QĐ giả định
+""",
+    "procedures.csv",
+)
+FILE = ResultPaper(
+    file_id="1", part_code=None, result_code=None, reference="file", removed=False, signed=None
+)
+ONLINE: dict[str, Any] = {"channel": Channel.ONLINE}
+BY_LEVEL = ("full_process_online", "full_process_eligible", "online_with_electronic_result")
+
+
+def of_procedure(code: str, **state: Any) -> dict[str, Any]:
+    return {
+        "procedure": Procedure(local_code=code, national_code=None, name=None, version=None),
+        **state,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "shown_as"),
+    [
+        pytest.param(of_procedure("P1"), (0, 1, 0), (0, 1, 0), id="full, at the counter"),
+        pytest.param(of_procedure("P1", **ONLINE), (1, 1, 0), (1, 1, 0), id="full, online"),
+        pytest.param(
+            of_procedure("P1", results=(FILE,), **ONLINE),
+            (1, 1, 1),
+            (1, 1, 1),
+            id="full, online, a file of the paper",
+        ),
+        pytest.param(
+            of_procedure("P2", **ONLINE), (1, 1, 1), (1, 1, 1), id="full, online, no paper needed"
+        ),
+        pytest.param(of_procedure("P3", **ONLINE), (0, 0, 0), (0, 0, 0), id="partial, online"),
+        pytest.param(
+            of_procedure("P4"), (0, None, 0), (0, 0, 0), id="of unknown level, at the counter"
+        ),
+        pytest.param(
+            of_procedure("P4", **ONLINE), (None,) * 3, (0, 0, 0), id="of unknown level, online"
+        ),
+        pytest.param(
+            of_procedure("P4", results=(FILE,), **ONLINE),
+            (None, None, 1),
+            (0, 0, 1),
+            id="of unknown level, online, a file",
+        ),
+    ],
+)
+async def test_a_dossier_by_the_level_of_its_procedure(
+    ours: Hall,
+    state: dict[str, Any],
+    known: tuple[int | None, ...],
+    shown_as: tuple[int, ...],
+) -> None:
+    await ours.put(*Story("a", (MONDAY,), state=state).events())
+    await ours.refresh(replace(RULES, levels=LEVELS))
+    total = (await ours.count(MARCH)).total
+    assert tuple(total.known[name] for name in BY_LEVEL) == known
+    assert tuple(total.shown[name] for name in BY_LEVEL) == shown_as
+    for name, counted in zip(BY_LEVEL, shown_as, strict=True):
+        listed = [one.counts for one in await ours.dossiers(name, MARCH)]
+        assert listed.count(True) == counted
+        assert (None in listed) is (total.known[name] is None)
 
 
 async def test_an_empty_period_counts_nothing(ours: Hall) -> None:

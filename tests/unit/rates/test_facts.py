@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from monitoring.rates import facts
 from schemas.dossier.mappings import CodeList, Codes
+from schemas.dossier.service_levels import (
+    ResultForm,
+    Service,
+    ServiceLevel,
+    parse_service_levels,
+)
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Entry, Timeline
 from schemas.records import (
@@ -25,7 +32,7 @@ from schemas.records import (
 )
 from tests.contract.ledger_contract import make_event
 from tests.unit.dossier.samples import at
-from tests.unit.rates.counted import mapping
+from tests.unit.rates.counted import codes, mapping
 
 PAPER = Attachment(
     file_id="1",
@@ -131,6 +138,111 @@ def test_a_fact_is_so_or_not_or_unknown(
     fact: Callable[[DossierEvent], bool | None], state: dict[str, Any], expected: bool | None
 ) -> None:
     assert fact(replace(make_event("e"), **state)) is expected
+
+
+def service(**known: Any) -> Service:
+    unknown = Service(
+        code="1.000001",
+        level=ServiceLevel.FULL,
+        valid_from=None,
+        valid_to=None,
+        result=None,
+        has_fee=None,
+        source="",
+    )
+    return replace(unknown, **known)
+
+
+ON_PAPER = service(result=ResultForm.PAPER)
+WITH_FEE, FREE = service(has_fee=True), service(has_fee=False)
+NO_FEES = {"fees": (replace(FEE, amount=0),)}
+PAID = {"score": ScoreFields(online_payment=OnlinePayment.PORTAL)}
+
+
+@pytest.mark.parametrize(
+    ("fact", "known", "state", "expected"),
+    [
+        pytest.param(*one[1:], id=f"{one[1].__name__}: {one[0]}")
+        for one in (
+            ("nothing more is known", facts.digitised, service(), {"attachments": parts({})}, None),
+            ("paper alone", facts.digitised, ON_PAPER, {"attachments": parts({})}, False),
+            (
+                "paper, and a file of it",
+                facts.digitised,
+                ON_PAPER,
+                {"attachments": parts({}), "results": (RESULT,)},
+                True,
+            ),
+            (
+                "no paper is needed",
+                facts.digitised,
+                service(result=ResultForm.ELECTRONIC),
+                {"attachments": parts({})},
+                True,
+            ),
+            (
+                "no component",
+                facts.digitised,
+                service(result=ResultForm.ELECTRONIC),
+                {"results": (RESULT,)},
+                False,
+            ),
+            ("nothing more is known", facts.financial_obligation, service(), {}, None),
+            ("the procedure's fee", facts.financial_obligation, WITH_FEE, {}, True),
+            ("every fee is 0", facts.financial_obligation, WITH_FEE, NO_FEES, False),
+            (
+                "one fee is not 0",
+                facts.financial_obligation,
+                WITH_FEE,
+                {"fees": (FEE, replace(FEE, amount=0))},
+                True,
+            ),
+            ("a free procedure", facts.financial_obligation, FREE, {}, False),
+            ("a free procedure, paid", facts.financial_obligation, FREE, PAID, False),
+        )
+    ],
+)
+def test_what_is_known_of_the_procedure_settles_it(
+    fact: Callable[[DossierEvent, Service], bool | None],
+    known: Service,
+    state: dict[str, Any],
+    expected: bool | None,
+) -> None:
+    assert fact(replace(make_event("e"), **state), known) is expected
+
+
+RAISED = parse_service_levels(
+    """code,level,valid_from,valid_to,result,fee,source
+1.000001,partial,,2026-03-15,electronic,yes,QĐ giả định
+1.000001,full,2026-03-15,,paper,no,QĐ giả định
+""",
+    "procedures.csv",
+)
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        pytest.param("2026-03-14 23:59", ("partial", False, True), id="the last minute before"),
+        pytest.param("2026-03-15 00:00", ("full", True, False), id="the midnight in Viet Nam"),
+        pytest.param(None, ("full", True, False), id="not received: the day of the state"),
+    ],
+)
+def test_the_level_is_that_of_the_day_of_reception(
+    received: str | None, expected: tuple[str, bool, bool]
+) -> None:
+    event = make_event("e", at=at("2026-03-20 10:00"))
+    timeline = Timeline(times=DossierTimes(received=at(received) if received else None))
+    found = facts.facts(event, timeline, codes(), RAISED)
+    assert (found.service_level, found.paper_result, found.financial_obligation) == expected
+
+
+def test_a_reception_beyond_the_calendar_has_a_level_too() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    found = facts.facts(
+        make_event("e"), Timeline(times=DossierTimes(received=last)), codes(), RAISED
+    )
+    assert found.service_level == "full"
 
 
 MERGER = at("2026-03-15 00:00")

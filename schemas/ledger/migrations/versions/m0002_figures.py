@@ -56,6 +56,8 @@ def upgrade() -> None:
         sa.Column("population_data", sa.Boolean(), nullable=True),
         sa.Column("paid_online", sa.Boolean(), nullable=True),
         sa.Column("financial_obligation", sa.Boolean(), nullable=True),
+        sa.Column("service_level", sa.Text(), nullable=True),
+        sa.Column("paper_result", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("dossier_id", name=op.f("pk_figures")),
     )
     op.create_index("ix_figures_received", "figures", ["received_at"], unique=False)
