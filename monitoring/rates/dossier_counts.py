@@ -125,6 +125,14 @@ def _midnight(day: date) -> datetime:
 
 _F, _S, _T = figures.c, verdict_spans.c, dossier_target.c
 
+ONLINE = _F.channel == Channel.ONLINE.value
+"""Handed in online; a dossier without a channel was handed in at the counter (§4.3 c)."""
+
+HELD = or_(_F.born_on_portal, func.coalesce(_T.known, "") == Known.PRESENT.value)
+"""The portal is known to hold it. `AT_PORTAL` joins what is known of the portal."""
+
+AT_PORTAL = and_(_T.dossier_id == _F.dossier_id, _T.target == PORTAL)
+
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
@@ -154,16 +162,15 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
         (_S.verdict == Verdict.UNDATED.value, null()),
         else_=_S.verdict.in_(sorted(verdict.value for verdict in IN_TIME)),
     )
-    online = and_(received, _F.channel == Channel.ONLINE.value)  # without a channel: at the counter
+    online = and_(received, ONLINE)
     # `eligible` in the national database is taken to be: offered at the full level (inferred, README.md).
     full_process = _F.service_level == ServiceLevel.FULL.value
-    synced = or_(_F.born_on_portal, func.coalesce(_T.known, "") == Known.PRESENT.value)
     return {
         "received_in_period": _Rule(received),
         "channel_total": _Rule(received),
         "received_and_carried_over": _Rule(carried),
         "handled_in_period": _Rule(or_(received, carried, returned)),
-        "synced_received_in_period": _Rule(received, synced),
+        "synced_received_in_period": _Rule(received, HELD),
         "on_time_or_within_time": _Rule(carried, in_time),
         "finished_on_time": _Rule(finished, in_time),
         "finished": _Rule(finished),
@@ -216,16 +223,16 @@ def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Sele
         _S.begun_at < end,
         or_(_S.ended_at.is_(None), _S.ended_at >= end),
     )
-    held = and_(_T.dossier_id == _F.dossier_id, _T.target == PORTAL)
     tables = (
         there.join(figures, _F.dossier_id == there.c.dossier_id)
         .outerjoin(verdict_spans, covering)
-        .outerjoin(dossier_target, held)
+        .outerjoin(dossier_target, AT_PORTAL)
     )
-    return select(*columns).select_from(tables).where(*_within(scope))
+    return select(*columns).select_from(tables).where(*within(scope))
 
 
-def _within(scope: Scope) -> list[ColumnElement[bool]]:
+def within(scope: Scope) -> list[ColumnElement[bool]]:
+    """What a dossier of the scope must be."""
     where: list[ColumnElement[bool]] = []
     if scope.agencies is not None:
         where.append(_F.agency_code.in_(sorted(scope.agencies)))
@@ -277,7 +284,7 @@ def _unjudged(connection: Connection, end: datetime, scope: Scope) -> dict[str |
         .where(
             _F.standing.not_in(sorted(standing.value for standing in JUDGED | {Standing.DELETED})),
             or_(_F.received_at.is_(None), _F.received_at < end),
-            *_within(scope),
+            *within(scope),
         )
         .group_by(_F.agency_code)
     )

@@ -220,6 +220,15 @@ def for_reading(connection: Connection) -> Connection:
     return connection.execution_options(ledger_reading=True)
 
 
+def for_these_values(connection: Connection) -> None:
+    """Let this transaction's statements be planned for their values.
+
+    A plan for any values takes a month of dossiers for a handful, and looks each up by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_FOR_THESE_VALUES)
+
+
 def clock(connection: Connection) -> float:
     """The database's clock now, seconds since the epoch."""
     name = connection.dialect.name
@@ -247,6 +256,8 @@ _END_FROZEN = text(
     " AND usename = current_user AND application_name IN :names"
     " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
 ).bindparams(bindparam("names", expanding=True))
+
+_FOR_THESE_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 _HURRY = text(f"SET LOCAL lock_timeout = {int(_HURRIED_SECONDS * 1000)}")
 
