@@ -20,6 +20,7 @@ from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, sc
 from schemas.dossier.working_calendar import civil_day
 from streams.commands import in_both, out, refused, say_json, table_of, warn
 from streams.observations import figures, in_unit
+from streams.plan_figures import computed
 
 _EARLIER_SHOWN = 3  # figures of a goal beside its actual one; --json has all of them
 
@@ -111,7 +112,8 @@ def rates_plan(
     as_json: AsJson = False,
 ) -> None:
     """Các chỉ tiêu của kế hoạch, đạt hay chưa · the plan's goals, reached or not."""
-    whose, known = figures(agency)
+    whose, reported = figures(agency)
+    known = reported if whose is None else {**reported, **computed(whose)}
     rows = plan.scoreboard(plan.packaged(), known, civil_day(datetime.now(UTC)))
     if as_json:
         say_json([row.as_dict() for row in rows])
