@@ -18,7 +18,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
     Select,
     and_,
@@ -29,7 +28,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    union,
 )
 
 from monitoring.rates.catalogue import packaged
@@ -38,6 +36,7 @@ from monitoring.rates.points import Counts
 from schemas.dossier.service_levels import ServiceLevel
 from schemas.dossier.timeliness import IN_TIME, Verdict
 from schemas.dossier.working_calendar import CIVIL_ZONE
+from schemas.ledger.dialect import for_counting
 from schemas.ledger.figures import JUDGED, Standing
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target, figures, verdict_spans
@@ -101,7 +100,7 @@ class Counted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counting:
     """A dossier behind a count. `counts` is None where the fact is unknown; `verdict` is that of the end of
-    the period, None where there is none."""
+    the period, None where there is none or the dossier had ended before."""
 
     dossier_id: str
     code: str | None
@@ -196,39 +195,33 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
     }
 
 
-def live(start: datetime, end: datetime) -> CompoundSelect[str]:
-    """The ids of the dossiers that may count in [start, end).
+def live(start: datetime, end: datetime) -> Select[tuple[str]]:
+    """The ids of the dossiers that may count in [start, end), found by an index."""
+    return select(_F.dossier_id).where(*_may_count(start, end))
 
-    Each part finds its rows by an index, so that the years before cost nothing.
-    """
-    return union(
-        *(
-            select(_S.dossier_id).where(_S.begun_at < end, *part)
-            for part in (
-                (_S.ended_at >= end, or_(_S.end_at.is_(None), _S.end_at >= start)),
-                (_S.ended_at.is_(None), _S.end_at.is_(None)),
-                (_S.ended_at.is_(None), _S.end_at >= start),
-            )
-        ),
-        select(_F.dossier_id).where(_F.received_at >= start, _F.received_at < end),
-        select(_F.dossier_id).where(_F.returned_at >= start, _F.returned_at < end),
-    )
+
+def _may_count(start: datetime, end: datetime) -> list[ColumnElement[bool]]:
+    return [_F.counts_until >= start, _F.counts_from < end]
 
 
 def _joined(start: datetime, end: datetime, scope: Scope, *columns: Any) -> Select[Any]:
-    """The dossiers that may count, each with its judgement at the end of the period, in one row."""
-    there = live(start, end).subquery("live")
+    """The dossiers that may count, each with its judgement at the end of the period, in one row.
+
+    One that had ended before the period has no judgement here: of the years before nothing is read.
+    """
     covering = and_(
         _S.dossier_id == _F.dossier_id,
         _S.begun_at < end,
-        or_(_S.ended_at.is_(None), _S.ended_at >= end),
+        or_(
+            _S.ended_at >= end,
+            and_(_S.ended_at.is_(None), or_(_S.end_at.is_(None), _S.end_at >= start)),
+        ),
+        or_(_S.end_at.is_(None), _S.end_at >= start),
     )
-    tables = (
-        there.join(figures, _F.dossier_id == there.c.dossier_id)
-        .outerjoin(verdict_spans, covering)
-        .outerjoin(dossier_target, AT_PORTAL)
-    )
-    return select(*columns).select_from(tables).where(*within(scope))
+    tables = figures.outerjoin(verdict_spans, covering).outerjoin(dossier_target, AT_PORTAL)
+    counts = _rules(start, end)["handled_in_period"].among  # no rule's dossiers are more
+    where = (*_may_count(start, end), counts, *within(scope))
+    return select(*columns).select_from(tables).where(*where)
 
 
 def within(scope: Scope) -> list[ColumnElement[bool]]:
@@ -260,6 +253,7 @@ def count(
         columns.append(_how_many(rule.counts, name))
         if rule.fact is not None:
             columns.append(_how_many(rule.unknown, f"{name}?"))
+    for_counting(connection)
     query = _joined(start, end, scope, _F.agency_code, *columns).group_by(_F.agency_code)
     found = {row.agency_code: dict(row._mapping) for row in connection.execute(query)}
     unjudged = _unjudged(connection, end, scope)
@@ -282,7 +276,7 @@ def _unjudged(connection: Connection, end: datetime, scope: Scope) -> dict[str |
     query = (
         select(_F.agency_code, func.count().label("n"))
         .where(
-            _F.standing.not_in(sorted(standing.value for standing in JUDGED | {Standing.DELETED})),
+            _F.standing.in_(sorted(set(Standing) - JUDGED - {Standing.DELETED})),
             or_(_F.received_at.is_(None), _F.received_at < end),
             *within(scope),
         )
@@ -330,6 +324,7 @@ def dossiers_of(
     if quantity not in rules:
         raise NotCounted(_why_not(quantity))
     rule = rules[quantity]
+    for_counting(connection)
     wanted = and_(rule.among, not_(rule.counts)) if instead else or_(rule.counts, rule.unknown)
     query = (
         _joined(

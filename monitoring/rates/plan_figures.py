@@ -31,7 +31,7 @@ from monitoring.rates.plan import Plan, Value
 from monitoring.rates.points import Counts, known
 from schemas.dossier.service_levels import ServiceLevel, ServiceLevels
 from schemas.dossier.working_calendar import civil_day
-from schemas.ledger.dialect import for_these_values
+from schemas.ledger.dialect import for_counting
 from schemas.ledger.tables import dossier_target, figures
 
 SOURCE = "hồ sơ · dossiers"
@@ -79,7 +79,7 @@ def plan_figures(
     Without `scope` the whole province is counted. Which procedures are under a single unit's authority the
     list does not say, so with one goals 1 and 14 have no figure.
     """
-    for_these_values(connection)
+    for_counting(connection)
     today = civil_day(now)
     measures = [goal.rate for goal in plan.goals if goal.rate is not None]
     values: dict[str, list[Value]] = defaultdict(list)

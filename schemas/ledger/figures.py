@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,9 @@ class Standing(StrEnum):
 
 JUDGED = frozenset({Standing.RECKONED, Standing.KEPT})
 """The figures of these can be counted."""
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Until when an open dossier can count."""
 
 _WITHOUT_EVENTS = (Standing.KEPT.value, Standing.LOST.value)
 
@@ -286,8 +289,17 @@ def _figures_row(one: Reckoned) -> dict[str, Any]:
         "rules": one.rules,
         "standing": one.standing.value,
         "born_on_portal": one.born_on_portal,
+        **_counts(one),
         **{name: getattr(one.facts, name) for name in _FACTS},
     }
+
+
+def _counts(one: Reckoned) -> dict[str, datetime | None]:
+    """From when until when it can count: from its reception to its end or its return, whichever is later."""
+    at = [moment for moment in (one.facts.received_at, one.facts.returned_at) if moment is not None]
+    begun = [*at, *(span.begun for span in one.spans)]
+    until = [*at, *(span.end_at or span.ended or FOREVER for span in one.spans)]
+    return {"counts_from": min(begun, default=None), "counts_until": max(until, default=None)}
 
 
 def _span_rows(one: Reckoned) -> list[dict[str, Any]]:

@@ -265,6 +265,9 @@ figures = Table(
     Column("born_on_portal", Boolean, nullable=False),
     Column("received_at", UtcTimestamp),
     Column("returned_at", UtcTimestamp),
+    # It can count in periods that end after the first and begin up to the second; null: in none.
+    Column("counts_from", UtcTimestamp),
+    Column("counts_until", UtcTimestamp),
     # Facts of the newest state; null is unknown.
     Column("electronic_result", Boolean),
     Column("digitised", Boolean),
@@ -277,7 +280,8 @@ figures = Table(
     Column("service_level", Text),
     Column("paper_result", Boolean),
     Index("ix_figures_received", "received_at"),
-    Index("ix_figures_returned", "returned_at"),
+    Index("ix_figures_standing", "standing"),
+    Index("ix_figures_counts", "counts_until", "counts_from"),
 )
 
 # The portal's judgement of a dossier in [begun_at, ended_at), without `ended_at` for good.

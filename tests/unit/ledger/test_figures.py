@@ -18,7 +18,7 @@ from schemas.dossier.mappings import Codes
 from schemas.dossier.service_levels import parse_service_levels
 from schemas.dossier.timeline import Comparison
 from schemas.ledger import figures
-from schemas.ledger.figures import mark_outdated
+from schemas.ledger.figures import FOREVER, mark_outdated
 from schemas.ledger.tables import deliveries, dossiers, events, timeline, verdict_spans
 from schemas.ledger.tables import figures as figures_table
 from schemas.records import DossierEvent, EventKind, Feed, identity_only
@@ -364,3 +364,33 @@ async def test_from_what_and_how_it_was_reckoned_stands_beside_it(ours: Hall) ->
     (row,) = await ours.lane.read(lambda c: c.execute(select(figures_table)).all())
     assert (row.state_version, row.rules, row.code) == (2, RULES.name, "H12.01-a")
     assert (row.agency_code, row.procedure_code) == ("H12.01", "1.000001")
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        pytest.param(
+            Story("a", LIFE), (at("2026-03-02 09:00"), at("2026-03-05 10:00")), id="ended"
+        ),
+        pytest.param(
+            Story("a", (*LIFE, ("returned", "2026-03-09 10:00"))),
+            (at("2026-03-02 09:00"), at("2026-03-09 10:00")),
+            id="fetched later",
+        ),
+        pytest.param(Story("a", (MONDAY,)), (at("2026-03-02 09:00"), FOREVER), id="open"),
+        pytest.param(
+            Story("a", (MONDAY, ("no such status", "2026-03-05 10:00"))),
+            (at("2026-03-02 09:00"), at("2026-03-02 09:00")),
+            id="received, and not judged",
+        ),
+        pytest.param(Story("a", (("submitted", "2026-03-02 09:00"),)), (None, None), id="never"),
+    ],
+)
+async def test_from_when_until_when_a_dossier_can_count(
+    ours: Hall, story: Story, expected: tuple[object, object]
+) -> None:
+    await ours.put(*story.events())
+    await ours.refresh()
+    query = select(figures_table.c.counts_from, figures_table.c.counts_until)
+    (row,) = await ours.lane.read(lambda c: c.execute(query).all())
+    assert tuple(row) == expected

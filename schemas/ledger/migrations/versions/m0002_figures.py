@@ -49,6 +49,8 @@ def upgrade() -> None:
         sa.Column("born_on_portal", sa.Boolean(), nullable=False),
         sa.Column("received_at", UtcTimestamp(), nullable=True),
         sa.Column("returned_at", UtcTimestamp(), nullable=True),
+        sa.Column("counts_from", UtcTimestamp(), nullable=True),
+        sa.Column("counts_until", UtcTimestamp(), nullable=True),
         sa.Column("electronic_result", sa.Boolean(), nullable=True),
         sa.Column("digitised", sa.Boolean(), nullable=True),
         sa.Column("reused", sa.Boolean(), nullable=True),
@@ -61,7 +63,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("dossier_id", name=op.f("pk_figures")),
     )
     op.create_index("ix_figures_received", "figures", ["received_at"], unique=False)
-    op.create_index("ix_figures_returned", "figures", ["returned_at"], unique=False)
+    op.create_index("ix_figures_standing", "figures", ["standing"], unique=False)
+    op.create_index("ix_figures_counts", "figures", ["counts_until", "counts_from"], unique=False)
     op.create_table(
         "verdict_spans",
         sa.Column("dossier_id", sa.Text(), nullable=False),
