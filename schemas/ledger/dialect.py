@@ -224,7 +224,8 @@ def for_counting(connection: Connection) -> None:
     """Let this transaction's statements read very many rows.
 
     They are planned for their values, for a plan for any takes a month of dossiers for a handful. They may
-    hash the month in memory, and are not compiled, which takes longer than it saves.
+    hash the month in memory, but not in more than a container's shared memory has (three processes with two
+    tables); and are not compiled, which takes longer than it saves.
     """
     if connection.dialect.name == "postgresql":
         for setting in _FOR_COUNTING:
@@ -261,7 +262,7 @@ _END_FROZEN = text(
 
 _FOR_COUNTING = tuple(
     text(f"SET LOCAL {setting}")
-    for setting in ("plan_cache_mode = force_custom_plan", "work_mem = '64MB'", "jit = off")
+    for setting in ("plan_cache_mode = force_custom_plan", "work_mem = '16MB'", "jit = off")
 )
 
 _HURRY = text(f"SET LOCAL lock_timeout = {int(_HURRIED_SECONDS * 1000)}")

@@ -14,6 +14,9 @@ settled (of the hub: until the receipts are published too); starting up and one 
 not counted, idling between is. Deliveries per second are from the word go to the portal's last creation,
 by the portal's own record. The portal's truth must say at the end that every contender made exactly its
 creations, with one content, and no call more. No figure is asserted.
+
+    counts  beside them, without a portal: all counts of a month by unit, and reckoning a handful of
+            changed dossiers, on PostgreSQL (where it is installed) and on SQLite; see `tests.bench.counts`
 """
 
 from __future__ import annotations
@@ -23,15 +26,18 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from tests.bench import counts
 from tests.bench.contenders import BenchFailed
 from tests.bench.contest import KINDS, Contest, Options
 from tests.bench.ledger_view import NotSettled
 from tests.bench.machine import facts, filesystem
 
+COUNTS = "counts"
 _MEMORY = Path("/dev/shm")  # so that the portal's fsync is not what is measured
 
 
@@ -39,7 +45,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=5000, help="of each contender, in all rounds")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--only", nargs="+", choices=[*KINDS, COUNTS], default=[*KINDS, COUNTS])
+    parser.add_argument("--dossiers", type=int, default=550_000, help="of a month, on PostgreSQL")
+    parser.add_argument("--dossiers-on-sqlite", type=int, default=30_000)
     parser.add_argument("--folder", type=Path, help="where the ledgers lie; a temporary folder")
     return parser.parse_args(argv)
 
@@ -54,16 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return Path(opened.enter_context(made))
 
         options = Options(
-            names=given.only,
+            names=[name for name in given.only if name != COUNTS],
             calls=given.calls,
             rounds=given.rounds,
             memory=folder(_MEMORY if _MEMORY.is_dir() else None),
             disk=folder(given.folder),
         )
         machine = facts()
-        contest = Contest(options, say=lambda line: print(line, file=sys.stderr, flush=True))
+        contest = Contest(options, say=_say)
+        counted: dict[str, Mapping[str, Any] | None] = {}
         try:
-            asyncio.run(contest.play())
+            if options.names:
+                asyncio.run(contest.play())
+            if COUNTS in given.only:
+                counted["postgresql"] = counts.on_postgres(given.dossiers, given.rounds, _say)
+                counted["sqlite"] = counts.on_sqlite(
+                    options.disk, given.dossiers_on_sqlite, given.rounds, _say
+                )
         except (BenchFailed, NotSettled) as failure:
             print(failure, file=sys.stderr)
             return 1
@@ -72,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "portal_on": filesystem(options.memory),
             "ledgers_on": filesystem(options.disk),
             **contest.result(),
+            COUNTS: counted,
         }
     for name, one in result["contenders"].items():
         print(
@@ -80,8 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     print(*(f"{k} {v}" for k, v in result["cpu_ratios"].items()), sep="   ", file=sys.stderr)
+    for database, one in counted.items():
+        if one is not None:
+            print(
+                f"{COUNTS} of {one['dossiers']} dossiers on {database}: {one['count_s']} s,"
+                f" {one['count/pass']} plain passes; {one['changed']} changed: {one['refresh_s']} s",
+                file=sys.stderr,
+            )
     print(json.dumps(result))
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[3]
 
 def test_a_small_run_says_everything_in_one_object() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "--calls", "20", "--rounds", "2"],
+        [
+            *(sys.executable, "-m", "tests.bench", "--calls", "20", "--rounds", "2"),
+            *("--dossiers", "600", "--dossiers-on-sqlite", "600"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -36,6 +39,11 @@ def test_a_small_run_says_everything_in_one_object() -> None:
         assert all(value > 0 for name, value in figures.items() if name != "cpu_us_of_each_round")
     assert set(said["cpu_ratios"]) == {"hub/zeep", "hub/lxml", "engine/zeep", "hub/engine"}
     assert {"cores", "python"} <= set(said["machine"])
+    counted = [one for one in said["counts"].values() if one is not None]
+    assert said["counts"]["sqlite"] in counted
+    for one in counted:
+        assert (one["dossiers"], one["changed"], len(one["count_s_of_each_round"])) == (600, 10, 2)
+        assert all(one[name] > 0 for name in ("count_s", "pass_s", "count/pass", "refresh_s"))
 
 
 def test_the_clock_is_that_of_the_process() -> None:
