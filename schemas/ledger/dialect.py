@@ -21,6 +21,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Insert,
+    Interval,
     Numeric,
     Row,
     Select,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     create_engine,
     event,
     text,
+    type_coerce,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -318,6 +320,16 @@ def insert_or_update(
         index_elements=list(keys), set_=values, where=where
     )
     return result
+
+
+def at_most_apart(
+    connection: Connection, earlier: ColumnElement[Any], later: ColumnElement[Any], span: timedelta
+) -> ColumnElement[bool]:
+    """Whether the moment in the column `later` is at most `span` after the one in `earlier`."""
+    if connection.dialect.name == "postgresql":
+        return type_coerce(later - earlier, Interval()) <= span
+    apart = type_coerce(later, BigInteger()) - type_coerce(earlier, BigInteger())
+    return apart <= span // _MICROSECOND
 
 
 def lock_table(connection: Connection, table: Table) -> None:

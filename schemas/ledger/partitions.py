@@ -69,6 +69,15 @@ def partition_of(month: int) -> str:
     return LATE if month >= END_MONTH else str(month)
 
 
+def months_of(name: str) -> tuple[int | None, int | None]:
+    """The first month of a partition and the first one after it; None: it has no such end."""
+    if name == EARLY:
+        return None, FIRST_MONTH
+    if name == LATE:
+        return END_MONTH, None
+    return int(name), month_after(int(name))
+
+
 def partitions(connection: Connection) -> set[str]:
     """Those that are there."""
     return set(connection.execute(_THERE).scalars())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -42,10 +43,17 @@ def test_the_migrated_tables_are_those_of_the_code(path: Path) -> None:
     engine = make_engine(url_of(path))
     try:
         with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            context = MigrationContext.configure(
+                connection, opts={"compare_type": True, "include_object": _on_sqlite}
+            )
             assert compare_metadata(context, metadata) == []
     finally:
         engine.dispose()
+
+
+def _on_sqlite(thing: Any, _name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
+    """Not the indexes that only PostgreSQL has; the integration test compares those."""
+    return kind != "index" or thing.dialect_kwargs.get("postgresql_using") != "brin"
 
 
 def test_partial_indexes_are_the_same_in_migration_and_code(path: Path, tmp_path: Path) -> None:

@@ -76,3 +76,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("dossier_id", "begun_at", name=op.f("pk_verdict_spans")),
     )
     op.create_index("ix_verdict_spans_ended", "verdict_spans", ["ended_at", "end_at"], unique=False)
+    if op.get_bind().dialect.name != "postgresql":
+        return
+    for name, table, column in _BY_TIME:
+        op.create_index(
+            name,
+            table,
+            [column],
+            unique=False,
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        )
+
+
+_BY_TIME = (
+    ("ix_timeline_recorded", "timeline", "recorded_at"),
+    ("ix_deliveries_settled", "deliveries", "settled_at"),
+    ("ix_attempts_started", "attempts", "started_at"),
+)
