@@ -2,7 +2,8 @@
 
 `catalogue.toml` is the data, this module its types and its reading. A rate is one version of one code, in
 force from a day to a day; its terms are worth points, which are added up. What is left out of the file is
-unknown, or is not shown by the portal.
+unknown, or is not shown by the portal. `integration.toml` has the hub's own rates in the same form: nobody
+scores them, so they are a catalogue of their own, worth no points.
 
 Source of the rules: Decision 766/QĐ-TTg of 23 June 2022 as the portal runs it; see README.md.
 """
@@ -28,7 +29,6 @@ TOTAL = "_TOTAL"
 METRICS = ("numerator", "denominator")
 """The columns of the counts in the portal's metrics table."""
 
-_ALL_POINTS = 100  # Decision 766: the six blocks together
 _ONE_OF = {"quantities": "quantity", "blocks": "block", "rates": "rate"}
 
 Points = Annotated[Decimal, Field(ge=0)]
@@ -61,7 +61,7 @@ class Words(_Table):
 class Quantity(Words):
     """Something that is counted, of one unit in one period."""
 
-    counts: Literal["dossiers", "procedures", "communes", "petitions"]
+    counts: Literal["dossiers", "procedures", "communes", "petitions", "deliveries"]
 
 
 class Pair(_Table):
@@ -126,7 +126,7 @@ class Rate(Words):
     effective_from: date | None = None
     effective_to: date | None = None  # the last day
     source: str
-    certainty: Literal["reproduced", "partly", "described"]
+    certainty: Literal["reproduced", "partly", "described", "own"]
     note: Words | None = None
 
     @property
@@ -172,8 +172,12 @@ class Block(Words):
 
 
 class Catalogue(_Table):
-    """All rates, with what they count and the blocks they belong to."""
+    """All rates, with what they count and the blocks they belong to.
 
+    `points`: what the blocks are worth together; 100 are those of Decision 766.
+    """
+
+    points: Points = Decimal(100)
     quantities: dict[str, Quantity]
     blocks: dict[str, Block]
     rates: tuple[Rate, ...]
@@ -244,8 +248,8 @@ class Catalogue(_Table):
             if block.reproducible and worth != block.maximum:
                 yield f"block {code}: maximum: {block.maximum}, but its rates are worth {worth}"
         whole = sum(block.maximum for block in self.blocks.values())
-        if whole != _ALL_POINTS:
-            yield f"blocks: maximum: they are worth {whole} together, not {_ALL_POINTS}"
+        if whole != self.points:
+            yield f"blocks: maximum: they are worth {whole} together, not {self.points}"
 
 
 def near(code: str, codes: Sequence[str]) -> tuple[str, ...]:
@@ -258,8 +262,18 @@ def near(code: str, codes: Sequence[str]) -> tuple[str, ...]:
 @cache
 def packaged() -> Catalogue:
     """The catalogue that comes with the hub. Raises `CatalogueError`."""
-    file = resources.files(__package__) / "catalogue.toml"
-    return read(file.read_text(encoding="utf-8"), "catalogue.toml")
+    return _packaged("catalogue.toml")
+
+
+@cache
+def hub_rates() -> Catalogue:
+    """The hub's own rates of integration, counted by `integration.py`. Raises `CatalogueError`."""
+    return _packaged("integration.toml")
+
+
+def _packaged(name: str) -> Catalogue:
+    file = resources.files(__package__) / name
+    return read(file.read_text(encoding="utf-8"), name)
 
 
 def read(text: str, where: str) -> Catalogue:

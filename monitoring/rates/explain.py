@@ -21,12 +21,17 @@ _CERTAINTY = {
         vi="chỉ theo mô tả, chưa có số công bố để kiểm tra",
         en="from the description only; nothing published to check it against",
     ),
+    "own": Words(
+        vi="định nghĩa của trục; không văn bản nào chấm điểm tỷ lệ này",
+        en="defined by the hub; no document scores it",
+    ),
 }
 
 IN_SHORT = {
     "reproduced": Words(vi="đã kiểm chứng", en="verified"),
     "partly": Words(vi="kiểm chứng một phần", en="verified in part"),
     "described": Words(vi="theo mô tả", en="as described"),
+    "own": Words(vi="của trục", en="the hub's own"),
 }
 """How sure a rule is, for a table."""
 
