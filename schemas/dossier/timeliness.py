@@ -39,6 +39,9 @@ class Verdict(StrEnum):
 IN_TIME = frozenset({Verdict.EARLY, Verdict.ON_TIME, Verdict.OPEN_IN_TIME})
 """What the numerator of the on-time rate counts (one source)."""
 
+OVERDUE = frozenset({Verdict.LATE, Verdict.OPEN_LATE})
+"""What it counts in the denominator alone."""
+
 _LEAST_TIME = timedelta.resolution
 
 

@@ -143,8 +143,8 @@ def due(connection: Connection, limit: int) -> list[DueDossier]:
     found: list[DueDossier] = []
     for rows in chunks(connection.execute(query).all()):
         ids = [row.dossier_id for row in rows]
-        steps = _steps(connection, ids)
-        payloads = _payloads(connection, ids)
+        steps = steps_of(connection, ids)
+        payloads = payloads_of(connection, ids)
         found += (_due(row, steps[row.dossier_id], payloads[row.dossier_id]) for row in rows)
     return found
 
@@ -166,7 +166,8 @@ def _due(
     )
 
 
-def _steps(connection: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[ToldStatus]]:
+def steps_of(connection: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[ToldStatus]]:
+    """Every step of these dossiers that is sent, in the order of the log."""
     found: dict[str, list[ToldStatus]] = defaultdict(list)
     query = (
         select(
@@ -190,9 +191,10 @@ def _steps(connection: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[
     return found
 
 
-def _payloads(
+def payloads_of(
     connection: Connection, ids: Sequence[str]
 ) -> Mapping[str, Sequence[tuple[int, bytes]]]:
+    """The states that count of these dossiers, as in `DueDossier`."""
     found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     newest = and_(
         events.c.log_pos == dossiers.c.log_pos, events.c.version == dossiers.c.state_version
@@ -311,6 +313,7 @@ def _span_rows(one: Reckoned) -> list[dict[str, Any]]:
             "verdict": span.verdict.value,
             "late_because": span.late_because.value if span.late_because else None,
             "end_at": span.end_at,
+            "office_late": span.office_late,
         }
         for span in one.spans
     ]

@@ -306,6 +306,7 @@ verdict_spans = Table(
     Column("verdict", Text, nullable=False),
     Column("late_because", Text),
     Column("end_at", UtcTimestamp),  # the end of the dossier that counts
+    Column("office_late", Boolean),  # of a verdict that is late: by the legal clock too
     Index("ix_verdict_spans_ended", "ended_at", "end_at"),
 )
 

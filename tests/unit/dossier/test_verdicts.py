@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.dossier.clock import LateBecause
+from schemas.dossier.clock import LateBecause, read
 from schemas.dossier.status import Status
 from schemas.dossier.timeline import Comparison, Entry, Timeline, end
-from schemas.dossier.timeliness import Verdict, judge
+from schemas.dossier.timeliness import OVERDUE, Verdict, judge
 from schemas.dossier.verdicts import Span, spans
 from schemas.records import DossierTimes, Supplement
 from tests.unit.dossier.lives import (
@@ -25,10 +25,13 @@ from tests.unit.dossier.lives import (
     life,
     request,
 )
-from tests.unit.dossier.samples import CALENDAR, HOUR, at
+from tests.unit.dossier.samples import CALENDAR, HOUR, TICK, at
 
 S, V = Status, Verdict
 SATURDAY = at("2026-03-07 00:00")  # the midnight that ends the day of the due date
+
+
+MONDAY_AT_FIVE = at("2026-03-09 17:00")
 
 
 def told(
@@ -68,7 +71,8 @@ def told(
             life(supplements=(request("04 09:00", "05 09:00"),)),
             [
                 (MON, SATURDAY + 24 * HOUR, V.OPEN_IN_TIME),
-                (SATURDAY + 24 * HOUR, None, V.OPEN_LATE),
+                (SATURDAY + 24 * HOUR, MONDAY_AT_FIVE + TICK, V.OPEN_LATE),
+                (MONDAY_AT_FIVE + TICK, None, V.OPEN_LATE),  # now by the legal clock too
             ],
             id="a day for a supplement is given back",
         ),
@@ -105,6 +109,54 @@ def test_a_second_request_makes_it_late_for_good() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("timeline", "expected"),
+    [
+        pytest.param(
+            life((S.FINISHED, "09 10:00")),
+            [(V.OPEN_IN_TIME, None), (V.OPEN_LATE, True), (V.LATE, True)],
+            id="late for both",
+        ),
+        pytest.param(
+            life((S.PAYMENT_REQUESTED, "05 09:00")),
+            [(V.OPEN_IN_TIME, None), (V.OPEN_LATE, False)],
+            id="waiting for a fee stands still by law alone",
+        ),
+        pytest.param(
+            life((S.PAYMENT_REQUESTED, "05 09:00"), (S.FINISHED, "10 09:00")),
+            [(V.OPEN_IN_TIME, None), (V.OPEN_LATE, False), (V.LATE, True)],
+            id="without the due date of that day the fee moves nothing",
+        ),
+        pytest.param(
+            life((S.PAYMENT_REQUESTED, "05 09:00"), (S.FINISHED, "10 09:00"), dated=True),
+            [(V.OPEN_IN_TIME, None), (V.OPEN_LATE, False), (V.LATE, False)],
+            id="with it the due date moves by the time that was lost",
+        ),
+        pytest.param(
+            life(supplements=(request("03 09:00", "03 15:00"), request("04 09:00", "04 15:00"))),
+            [(V.OPEN_IN_TIME, None), (V.OPEN_LATE, True)],
+            id="a second request is late for both",
+        ),
+        pytest.param(life(due=None), [(V.UNDATED, None)], id="without a due date"),
+    ],
+)
+def test_beside_a_late_verdict_stands_the_legal_clock(
+    timeline: Timeline, expected: list[tuple[Verdict, bool | None]]
+) -> None:
+    found = spans(timeline, comparison=Comparison.TIMESTAMP, calendar=CALENDAR)
+    assert [(one.verdict, one.office_late) for one in found] == expected
+
+
+def test_a_limit_without_a_due_date_is_no_answer_of_the_legal_clock() -> None:
+    found = spans(
+        life(due=None), comparison=Comparison.TIMESTAMP, calendar=CALENDAR, limit=3 * HOUR
+    )
+    assert [(one.verdict, one.office_late) for one in found] == [
+        (V.OPEN_IN_TIME, None),
+        (V.OPEN_LATE, None),
+    ]
+
+
 def test_what_was_never_received_has_no_span() -> None:
     timeline = Timeline(
         times=DossierTimes(submitted=MON, due=DUE), entries=(Entry(status=S.SUBMITTED, at=MON),)
@@ -138,6 +190,10 @@ def test_at_every_instant_they_say_what_the_judgement_says(
         ended = end(timeline.until(instant), pause_ends=True)
         assert (span.verdict, span.late_because) == (judged.verdict, judged.late_because)
         assert span.end_at == (ended.at if ended else None)
+        clock = read(timeline, now=instant, soon=HOUR, calendar=CALENDAR, comparison=comparison)
+        knows = clock.due is not None or clock.late_because is not None
+        late = clock.late_because is not None if knows else None
+        assert span.office_late is (late if judged.verdict in OVERDUE else None)
 
 
 def covering(found: tuple[Span, ...], instant: datetime) -> Span | None:

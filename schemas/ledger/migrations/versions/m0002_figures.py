@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("late_because", sa.Text(), nullable=True),
         sa.Column("end_at", UtcTimestamp(), nullable=True),
+        sa.Column("office_late", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("dossier_id", "begun_at", name=op.f("pk_verdict_spans")),
     )
     op.create_index("ix_verdict_spans_ended", "verdict_spans", ["ended_at", "end_at"], unique=False)
