@@ -31,6 +31,7 @@ from streams.commands import err, fail, out, remedy, say_json, settings
 from streams.observations import observations
 from streams.platform_check import platform_refusal
 from streams.rates import rates
+from streams.rates_hub import add_to as add_hub_rates
 from streams.settings import Settings
 from streams.topology import WorkerPart
 from streams.trace import read_story
@@ -51,6 +52,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
 rates.add_typer(observations, name="observations")
+add_hub_rates(rates)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from monitoring.rates import explain, plan
-from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, near, packaged
+from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, hub_rates, near, packaged
 from monitoring.rates.counts_csv import BadTable
 from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
 from schemas.dossier.working_calendar import civil_day
@@ -52,6 +52,8 @@ def rates_explain(code: str, as_json: AsJson = False) -> None:
         told = [explain.block(catalogue, name) for name in blocks[code]]
     elif code in catalogue.codes:
         told = [explain.rate(catalogue, rate) for rate in catalogue.versions(code)]
+    elif code in hub_rates().codes:
+        told = [explain.rate(hub_rates(), rate) for rate in hub_rates().versions(code)]
     else:
         raise _unknown(code, near(code, (*catalogue.codes, *blocks)))
     if as_json:
