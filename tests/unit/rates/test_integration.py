@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitoring.rates import integration
 from monitoring.rates.catalogue import hub_rates, packaged
-from monitoring.rates.integration import BY_STATE
+from monitoring.rates.integration import BY_STATE, Carried
 from monitoring.rates.points import known
 from schemas.dossier.days_off import Certainty
 from schemas.ledger.dialect import to_seconds
@@ -348,3 +353,88 @@ def test_the_hub_s_rates_are_worth_nothing_and_share_no_name_with_the_portal_s()
     assert {rate.maximum for rate in hub_rates().rates} == {0}
     assert not {rate.code for rate in hub_rates().rates} & {rate.code for rate in packaged().rates}
     assert not set(hub_rates().quantities) & set(packaged().quantities)
+
+
+# --- what always holds -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A delivery: of whom, when, and what became of it after how many minutes; `tried` before in vain."""
+
+    unit: str
+    recorded: int
+    state: D
+    after: int
+    tried: bool
+
+
+_OWED = st.builds(
+    Owed,
+    unit=st.sampled_from([*UNITS, "H99.01"]),
+    recorded=st.integers(0, 60 * 24 * 20),
+    state=st.sampled_from([D.DELIVERED, D.SUPERSEDED, D.DISCARDED, D.PARKED, D.PENDING]),
+    after=st.sampled_from([0, 1, 2, 15, 16, 300, 480, 481, 1000, 5000]),
+    tried=st.booleans(),
+)
+
+
+async def _told(owed: list[Owed], *, twice: bool) -> dict[str | None, Carried]:
+    """By unit; each asked for alone, then all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with hall(Path(folder)) as ours:
+            for one in owed:
+                event = await capture(ours, unit=one.unit, recorded=NINE + one.recorded * MINUTE)
+                if twice:
+                    await ours.desk.put(ours.told[event], dues=(STEP,))
+                if one.tried:
+                    await attempt(ours, event, outcome=Outcome.FAILED)
+                done = None
+                if one.state is D.DELIVERED:
+                    done = await attempt(ours, event, outcome=Outcome.DELIVERED)
+                ended = one.state not in (D.PARKED, D.PENDING)
+                after = one.after * MINUTE if ended else None
+                await settle(ours, event, one.state, after=after, attempt=done)
+            whole = await carried(ours)
+            alone = [await carried(ours, agencies=(unit,)) for unit in UNITS]
+            by_unit = {one.agency: one for one in whole.units}
+            assert [one for each in alone for one in each.units] == [
+                by_unit[unit] for unit in UNITS if unit in by_unit
+            ]
+            for total in whole.totals:
+                assert {name: n for name, n in total.counts.items() if n} == {
+                    name: n
+                    for name in total.counts
+                    if (n := sum(int(one.counts[name] or 0) for one in whole.units))
+                }
+            return by_unit
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(_OWED, max_size=8), st.randoms(use_true_random=False))
+def test_order_and_number_of_tellings_change_nothing_and_each_is_counted_as_it_is(
+    owed: list[Owed], chance: random.Random
+) -> None:
+    found = asyncio.run(_told(owed, twice=False))
+    assert asyncio.run(_told(chance.sample(owed, len(owed)), twice=True)) == found
+    for unit in (*UNITS, None):
+        mine = [one for one in owed if one.unit == (unit or "H99.01")]
+        if not mine:
+            assert unit not in found
+            continue
+        arrived = [one for one in mine if one.state in (D.DELIVERED, D.SUPERSEDED)]
+        counts = found[unit].counts
+        assert counts["owed"] == len(mine)
+        assert counts["arrived"] == len(arrived)
+        assert counts["arrived_in_1_minute"] == sum(one.after <= 1 for one in arrived)
+        assert counts["arrived_in_15_minutes"] == sum(one.after <= 15 for one in arrived)
+        assert counts["arrived_in_8_working_hours"] == sum(_in_hours(one, unit) for one in arrived)
+        assert counts["right_first_time"] == sum(
+            one.state is D.DELIVERED and not one.tried for one in mine
+        )
+
+
+def _in_hours(one: Owed, unit: str | None) -> bool:
+    begun = NINE + one.recorded * MINUTE
+    worked = RULES.calendar.working_time(begun, begun + one.after * MINUTE, unit)
+    return worked.value <= 8 * HOUR
