@@ -1,4 +1,4 @@
-"""What people keep in files beside the settings: the working calendar, the service levels. Read once, when something starts."""
+"""What people keep in files beside the settings: calendar, agencies, service levels. Read once, at a start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic_core import to_json
 
+from schemas.dossier.agencies import Agencies, read_agencies
 from schemas.dossier.days_off import packaged_days_off, read_days_off
 from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels, read_service_levels
 from schemas.dossier.working_calendar import WorkingCalendar
@@ -21,11 +22,13 @@ class Reference:
     """`calendar_name` tells this calendar from every other: what was reckoned by another is outdated.
 
     Without a file of procedures their levels are unknown.
+    Without `agencies` the units are those that the ledger's dossiers name, side by side.
     """
 
     calendar: WorkingCalendar
     calendar_name: str
     levels: ServiceLevels
+    agencies: Agencies | None = None
 
 
 def read_reference(settings: ReferenceSettings) -> Reference:
@@ -52,4 +55,10 @@ def read_reference(settings: ReferenceSettings) -> Reference:
         calendar=WorkingCalendar(days_off, hours),
         calendar_name=f"calendar {digest[:_NAME_DIGITS]}",
         levels=levels,
+        agencies=agencies_of(settings),
     )
+
+
+def agencies_of(settings: ReferenceSettings) -> Agencies | None:
+    """The province's directory; None without a file. Raises `TableError`."""
+    return None if settings.agencies_file is None else read_agencies(settings.agencies_file)

@@ -293,6 +293,10 @@ class ReferenceSettings(_Section):
         default=None,
         description="CSV of the procedures' service levels, results and fees; without it they are unknown.",
     )
+    agencies_file: Path | None = Field(
+        default=None,
+        description="CSV of the agencies, their parents and successors; without one units stand side by side.",
+    )
 
 
 class MonitoringSettings(_Section):

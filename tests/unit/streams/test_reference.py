@@ -51,3 +51,16 @@ def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(TableError) as refused:
         read_reference(ReferenceSettings(working_hours_file=file))
     assert {problem.line for problem in refused.value.problems} == {2, 3}
+
+
+def test_there_are_agencies_only_where_a_file_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "agencies.csv"
+    heading = "code,name,parent,kind,valid_from,valid_to,successor\n"
+    file.write_text(heading + "H12,UBND tỉnh,,province,,,\n", encoding="utf-8")
+    found = read_reference(ReferenceSettings(agencies_file=file)).agencies
+    assert found is not None
+    assert found.root == "H12"
+    assert read_reference(ReferenceSettings()).agencies is None
+    file.write_text(heading + "H12,UBND tỉnh,H13,province,,,\n", encoding="utf-8")
+    with pytest.raises(TableError):
+        read_reference(ReferenceSettings(agencies_file=file))
