@@ -318,7 +318,7 @@ def figures(agency: str | None) -> tuple[str | None, Mapping[str, Sequence[plan.
                 en=f"the ledger knows no agency {wanted} (THONGSUOT_NATIONAL_PORTAL__AGENCY_CODE); give the province's code as --agency",
             )
         )
-    measured = plan.packaged().indicators  # an indicator may have left the plan
+    measured = plan.packaged().measures  # an indicator may have left the plan
     values = values_of((one for one in found if one.indicator in measured), wanted)
     return wanted, values
 
@@ -333,6 +333,8 @@ def in_unit(value: Decimal, unit: str) -> str:
     """A figure as people read it."""
     if unit == "yes_no":
         return "có · yes" if value else "chưa · no"
+    if unit == "dossiers":
+        return f"{number(value)} hồ sơ · dossiers"
     return f"{number(value)} %"
 
 

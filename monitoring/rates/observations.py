@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from monitoring.rates.catalogue import Words, near
 from monitoring.rates.periods import WRITE_PERIOD, Period, parse_period
-from monitoring.rates.plan import HIGHEST, Indicator, Plan, Value
+from monitoring.rates.plan import HIGHEST, WHOLE, Indicator, Plan, Value
 from schemas.dossier.working_calendar import civil_day
 from schemas.records import IndicatorObservation
 
@@ -245,7 +245,10 @@ def _value(observation: IndicatorObservation, indicator: Indicator | None) -> It
         either = (
             Words(vi="ghi 1 (có) hoặc 0 (chưa)", en="write 1 (yes) or 0 (no)")
             if indicator.unit == "yes_no"
-            else Words(vi=f"ghi từ 0 đến {highest}", en=f"write a number from 0 to {highest}")
+            else Words(
+                vi=f"ghi số{' nguyên' if indicator.unit in WHOLE else ''} từ 0 đến {highest}",
+                en=f"write a {'whole ' if indicator.unit in WHOLE else ''}number from 0 to {highest}",
+            )
         )
         yield Refused(
             Refusal.VALUE_OUT_OF_RANGE,
@@ -263,8 +266,8 @@ def _decimals(value: Decimal) -> int:
 def _possible(value: Decimal, indicator: Indicator) -> bool:
     if not value.is_finite():
         return False
-    if indicator.unit == "yes_no":
-        return value in (0, 1)
+    if indicator.unit in WHOLE and value != value.to_integral_value():
+        return False
     return 0 <= value <= HIGHEST[indicator.unit]
 
 

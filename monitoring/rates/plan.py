@@ -20,19 +20,22 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from monitoring.rates import catalogue
-from monitoring.rates.catalogue import Catalogue, UnknownRate, Words
+from monitoring.rates.catalogue import Catalogue, UnknownRate, Words, near
 from monitoring.rates.periods import Period, PeriodKind
 from monitoring.rates.toml_tables import load
 
 NO_FIGURE = Words(vi="chưa có số liệu", en="no figure yet")
 """What stands where a figure would stand."""
 
-HIGHEST = {"percent": Decimal(100), "yes_no": Decimal(1)}
-"""The units with their highest value; the lowest is 0, and of `yes_no` there is nothing between."""
+HIGHEST = {"percent": Decimal(100), "yes_no": Decimal(1), "dossiers": Decimal(10**9)}
+"""The units with their highest value (of `dossiers` more than any country has); the lowest is 0."""
+
+WHOLE = frozenset({"yes_no", "dossiers"})
+"""The units that know no fractions."""
 
 _ONE_OF = {"indicators": "indicator", "goals": "goal"}
 
-Unit = Literal["percent", "yes_no"]
+Unit = Literal["percent", "yes_no", "dossiers"]
 
 
 class PlanError(ValueError):
@@ -40,9 +43,13 @@ class PlanError(ValueError):
 
 
 class Indicator(Words):
-    """Something that another system counts and reports. `effective_to`: the last day that it can concern."""
+    """Something that another system counts and reports. `effective_to`: the last day that it can concern.
+
+    `rate`: the rate whose rule takes the figure as an input. Without one, a goal is measured by it.
+    """
 
     unit: Unit
+    rate: str | None = None
     periods: Annotated[tuple[PeriodKind, ...], Field(min_length=1)] = tuple(PeriodKind)
     effective_to: date | None = None
 
@@ -103,6 +110,11 @@ class Plan(Words):
     indicators: dict[str, Indicator]
     goals: tuple[Goal, ...]
 
+    @property
+    def measures(self) -> frozenset[str]:
+        """The codes of the rates and indicators that goals are measured by."""
+        return frozenset(goal.measure for goal in self.goals)
+
     def unit(self, goal: Goal) -> Unit:
         """The unit of a goal's value; a rate is in per cent."""
         return "percent" if goal.indicator is None else self.indicators[goal.indicator].unit
@@ -124,9 +136,9 @@ class Plan(Words):
 
     def _idle(self) -> Iterator[str]:
         measured = {goal.indicator for goal in self.goals}
-        for code in self.indicators:
-            if code not in measured:
-                yield f"indicator {code}: no goal is measured by it"
+        for code, indicator in self.indicators.items():
+            if code not in measured and indicator.rate is None:
+                yield f"indicator {code}: no goal is measured by it, and no rate takes it"
 
     def _unmeasurable(self) -> Iterator[str]:
         for goal in self.goals:
@@ -155,6 +167,11 @@ def read(text: str, where: str, rates: Catalogue) -> Plan:
         f"goal {goal.code}: rate: {why}"
         for goal in plan.goals
         if goal.rate is not None and (why := _no_share(rates, goal.rate))
+    ]
+    mistakes += [
+        f"indicator {code}: rate: {UnknownRate(one.rate, near(one.rate, rates.codes))}"
+        for code, one in plan.indicators.items()
+        if one.rate is not None and one.rate not in rates.codes
     ]
     if mistakes:
         raise PlanError(f"{where}: {'; '.join(mistakes)}")
@@ -228,7 +245,7 @@ def scoreboard(plan: Plan, values: Mapping[str, Sequence[Value]], on: date) -> t
     period; of two that end together that of the longer one, because goals are set for years (inferred).
     Raises `ValueError` for the code of no measure, because its figures would be lost.
     """
-    strangers = values.keys() - {goal.measure for goal in plan.goals}
+    strangers = values.keys() - plan.measures
     if strangers:
         raise ValueError(f"values: measure no goal: {', '.join(sorted(strangers))}")
     return tuple(

@@ -344,6 +344,20 @@ def test_the_plan_as_json_has_every_period_and_no_figure_that_was_taken_back(
     assert goal("officials_with_official_email")["actual"] is None
 
 
+def test_a_count_that_a_rate_takes_is_no_goal_s_figure(imported: Path, table: Path) -> None:
+    line = "TN-2025,received_per_report,H12,2025,{},dossiers,2026-01-05,bcqg,,\n"
+    table.write_text(HEADING + line.format("184513.5"), "utf-8")
+    refused = run("rates", "observations", "import", str(table))
+    assert refused.exit_code == 2
+    assert "ghi số nguyên từ 0" in refused.stderr
+    assert "write a whole number from 0" in refused.stderr
+    table.write_text(HEADING + line.format("184513"), "utf-8")
+    assert run("rates", "observations", "import", str(table)).exit_code == 0
+    told = run("rates", "observations", "list", "--indicator", "received_per_report").stdout
+    assert "184513 hồ sơ · dossiers" in told
+    assert run("rates", "plan").exit_code == 0
+
+
 def test_the_plan_of_another_agency(imported: Path) -> None:
     actual = goal("work_files_commune_2025", "--agency", "H12.40")["actual"]
     assert isinstance(actual, dict)

@@ -187,7 +187,13 @@ MISTAKES = [
         "idle indicator",
         'indicator = "connected"',
         'rate = "on_time"',
-        "indicator connected: no goal is measured by it",
+        "indicator connected: no goal is measured by it, and no rate takes it",
+    ),
+    (
+        "input of no rate",
+        'unit = "percent"',
+        'unit = "percent"\nrate = "DOSSIER_SYNK"',
+        "indicator files: rate: unknown rate 'DOSSIER_SYNK'; near: DOSSIER_SYNC",
     ),
     ("no such rate", '"fullCount/authorityCount"', '"fullCount"', "goal c: rate: unknown rate"),
     (
