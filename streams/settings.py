@@ -300,7 +300,7 @@ class ReferenceSettings(_Section):
 
 
 class MonitoringSettings(_Section):
-    """Where metrics and health are served, and how logs look."""
+    """Where metrics and health are served, how logs look, and what counts as in time."""
 
     host: str = Field(default="127.0.0.1", description="Address of /metrics, /live and /ready.")
     port: int = Field(
@@ -308,6 +308,12 @@ class MonitoringSettings(_Section):
         ge=0,
         le=65_535,
         description="Port of /metrics, /live and /ready; 0 takes a free one.",
+    )
+    sync_limit_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=44_640,
+        description="Within how many minutes a step must reach the national portal to count as in time (DOSSIER_SYNC_IN_TIME).",
     )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console on a terminal, else json."
