@@ -36,7 +36,7 @@ from monitoring.rates.points import Counts
 from schemas.dossier.service_levels import ServiceLevel
 from schemas.dossier.timeliness import IN_TIME, Verdict
 from schemas.dossier.working_calendar import CIVIL_ZONE
-from schemas.ledger.dialect import for_counting
+from schemas.ledger.dialect import for_counting, in_code_order
 from schemas.ledger.figures import JUDGED, Standing
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target, figures, verdict_spans
@@ -236,6 +236,13 @@ def within(scope: Scope) -> list[ColumnElement[bool]]:
     return where
 
 
+def selected(
+    quantity: str, start: datetime, end: datetime, scope: Scope, *columns: Any
+) -> Select[Any]:
+    """The dossiers that `shown` counts, as a statement for `columns` of `figures`. Raises `NotCounted`."""
+    return _joined(start, end, scope, *columns).where(_rule(quantity, start, end).counts)
+
+
 # --- counts ----------------------------------------------------------------------------------------
 
 
@@ -315,15 +322,17 @@ def dossiers_of(
     scope: Scope = Scope(),
     *,
     instead: bool = False,
+    after: str | None = None,
+    limit: int | None = None,
+    also: ColumnElement[bool] | None = None,
 ) -> list[Counting]:
-    """The dossiers that `shown` counts, and those of which the fact is unknown, by code.
+    """The dossiers that `shown` counts, and those of which the fact is unknown, by id.
 
-    `instead` lists those that came into question and do not count. Raises `NotCounted`.
+    `instead` lists those that came into question and do not count. With `limit` it is a page of at most so
+    many, which begins behind the id `after`. `also` narrows to `figures` that meet it. Raises `NotCounted`.
     """
-    rules = _rules(start, end)
-    if quantity not in rules:
-        raise NotCounted(_why_not(quantity))
-    rule = rules[quantity]
+    rule = _rule(quantity, start, end)
+    place = in_code_order(connection, _F.dossier_id)
     for_counting(connection)
     wanted = and_(rule.among, not_(rule.counts)) if instead else or_(rule.counts, rule.unknown)
     query = (
@@ -340,8 +349,13 @@ def dossiers_of(
             _S.end_at,
         )
         .where(wanted)
-        .order_by(_F.code, _F.dossier_id)
+        .order_by(place)
+        .limit(limit)
     )
+    if after is not None:
+        query = query.where(place > after)
+    if also is not None:
+        query = query.where(also)
     return [
         Counting(
             dossier_id=row.dossier_id,
@@ -354,6 +368,14 @@ def dossiers_of(
         )
         for row in connection.execute(query)
     ]
+
+
+def _rule(quantity: str, start: datetime, end: datetime) -> _Rule:
+    """Raises `NotCounted`."""
+    rules = _rules(start, end)
+    if quantity not in rules:
+        raise NotCounted(_why_not(quantity))
+    return rules[quantity]
 
 
 def _why_not(quantity: str) -> str:
