@@ -195,6 +195,13 @@ def _rules(start: datetime, end: datetime) -> dict[str, _Rule]:
     }
 
 
+def has_dossiers(connection: Connection, scope: Scope) -> bool:
+    """Whether any dossier of the scope was ever reckoned."""
+    return (
+        connection.execute(select(_F.dossier_id).where(*within(scope)).limit(1)).first() is not None
+    )
+
+
 def live(start: datetime, end: datetime) -> Select[tuple[str]]:
     """The ids of the dossiers that may count in [start, end), found by an index."""
     return select(_F.dossier_id).where(*_may_count(start, end))

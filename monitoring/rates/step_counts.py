@@ -108,7 +108,7 @@ def count_steps(
 
 def late_dossiers(
     connection: Connection, start: datetime, end: datetime, steps: Steps
-) -> Select[tuple[str]]:
+) -> Select[str]:
     """The ids of dossiers with a late step that took effect in [start, end)."""
     return (
         select(_D.dossier_id)

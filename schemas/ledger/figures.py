@@ -355,8 +355,13 @@ def standings(connection: Connection) -> dict[str, int]:
     """How many dossiers there are of each `Standing`, and how many are "due"; every one is named."""
     query = select(figures.c.standing, func.count()).group_by(figures.c.standing)
     found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
-    waiting = select(func.count()).select_from(dossiers).where(dossiers.c.figures_due)
     return {
         **{standing.value: found.get(standing.value, 0) for standing in Standing},
-        "due": int(connection.execute(waiting).scalar_one()),
+        "due": waiting(connection),
     }
+
+
+def waiting(connection: Connection) -> int:
+    """How many dossiers are due."""
+    query = select(func.count()).select_from(dossiers).where(dossiers.c.figures_due)
+    return int(connection.execute(query).scalar_one())
