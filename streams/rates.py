@@ -1,4 +1,4 @@
-"""`thongsuot rates`: the catalogue of rates, its rules applied to tables of counts, the plan's goals."""
+"""`thongsuot rates`: the figures of a period, the catalogue of rates, its rules applied, the plan's goals."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from schemas.dossier.working_calendar import civil_day
 from streams.commands import in_both, out, refused, say_json, table_of, warn
 from streams.observations import figures, in_unit
 from streams.plan_figures import computed
+from streams.rates_report import rates_of_a_period, unknown_rate
 
 _EARLIER_SHOWN = 3  # figures of a goal beside its actual one; --json has all of them
 
-rates = typer.Typer(help="Tỷ lệ theo QĐ 766 · the rates of Decision 766", no_args_is_help=True)
+rates = typer.Typer(help="Tỷ lệ theo QĐ 766 · the rates of Decision 766")
+rates.callback(invoke_without_command=True)(rates_of_a_period)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Dạng JSON · as JSON")]
 
@@ -55,7 +57,7 @@ def rates_explain(code: str, as_json: AsJson = False) -> None:
     elif code in hub_rates().codes:
         told = [explain.rate(hub_rates(), rate) for rate in hub_rates().versions(code)]
     else:
-        raise _unknown(code, near(code, (*catalogue.codes, *blocks)))
+        raise unknown_rate(code, near(code, (*catalogue.codes, *blocks)))
     if as_json:
         say_json([one.as_dict() for one in told])
         return
@@ -86,7 +88,7 @@ def rates_score(
     try:
         needed = columns(packaged(), rate)
     except UnknownRate as error:
-        raise _unknown(rate, error.near) from None
+        raise unknown_rate(rate, error.near) from None
     except NoTable as error:
         raise refused(
             Words(vi=f"Cổng không công bố bảng số đếm cho {rate}", en=str(error))
@@ -220,15 +222,3 @@ def _score_table(rows: Sequence[Scored]) -> Table:
 
 def _shown(value: Decimal | None) -> str:
     return "–" if value is None else f"{number(value)}"
-
-
-def _unknown(code: str, near_ones: Sequence[str]) -> typer.Exit:
-    like = ", ".join(near_ones)
-    return refused(
-        Words(
-            vi=f"không có tỷ lệ {code}" + (f"; gần giống: {like}" if like else ""),
-            en=f"no rate {code}"
-            + (f"; near: {like}" if like else "")
-            + "; see: thongsuot rates list",
-        )
-    )
