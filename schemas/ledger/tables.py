@@ -555,3 +555,40 @@ refused_observations = Table(
     Column("period", Text),
     Column("recorded_at", UtcTimestamp, nullable=False),
 )
+
+# --- what the portal publishes -----------------------------------------------------------------------
+
+# One row for each file that was given, also for one that was refused. A newer one replaces none.
+published_answers = Table(
+    "published_answers",
+    metadata,
+    Column("answer_id", Text, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("file_hash", Text, nullable=False),
+    Column("seen_at", UtcTimestamp, nullable=False),  # when the portal answered so
+    Column("submitted_by", Text, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    # A JSON list of what was wrong: read back whole, never searched. Null: it was taken.
+    Column("faults", Text),
+    Index("ix_published_answers_period", "period", "service"),
+)
+
+# Null is what the portal shows as nothing. A metric of several shares has a row for each pair of counts.
+published_figures = Table(
+    "published_figures",
+    metadata,
+    Column("answer_id", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("term", Integer, primary_key=True, autoincrement=False),
+    Column("unit_id", Text),  # the portal's own, by which some answers name a unit
+    Column("numerator", FourDecimals),
+    Column("denominator", FourDecimals),
+    Column("ratio", FourDecimals),  # this and the next three of the first term only
+    Column("score", FourDecimals),
+    Column("maximum", FourDecimals),
+    Column("flag", Text),
+    ForeignKeyConstraint(["answer_id"], ["published_answers.answer_id"]),
+)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from schemas.ledger.database import Lane
 from schemas.ledger.migrate import require_current, upgrade
 from schemas.ledger.model import (
     DeliveryState,
@@ -29,6 +30,7 @@ from tests.contract.ledger_contract import (
 )
 from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
+from tests.contract.published_contract import PublishedContract
 from tests.integration.ledger.databases import postgres_server, url
 from tests.services.postgres import PostgresServer
 
@@ -60,6 +62,15 @@ class TestPostgresObservations(ObservationContract):
     @pytest.fixture
     async def ledger(self, ledger: SqlLedger) -> SqlLedger:
         return ledger
+
+
+class TestPostgresPublished(PublishedContract):
+    @pytest.fixture
+    async def lane(self, url: str) -> AsyncIterator[Lane]:
+        upgrade(url)
+        lane = Lane(url, "published", seconds=None)
+        yield lane
+        await lane.close()
 
 
 async def test_an_empty_database_is_refused_with_the_remedy(url: str) -> None:

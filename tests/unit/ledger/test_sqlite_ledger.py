@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from schemas.ledger.database import Lane
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.sql import SqlLedger
 from tests.contract.ledger_contract import LedgerContract
 from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
+from tests.contract.published_contract import PublishedContract
 
 
 @pytest.fixture
@@ -38,3 +40,13 @@ class TestSqliteObservations(ObservationContract):
     @pytest.fixture
     async def ledger(self, ledger: SqlLedger) -> SqlLedger:
         return ledger
+
+
+class TestSqlitePublished(PublishedContract):
+    @pytest.fixture
+    async def lane(self, tmp_path: Path) -> AsyncIterator[Lane]:
+        url = f"sqlite:///{tmp_path}/ledger.db"
+        upgrade(url)
+        lane = Lane(url, "published", seconds=None)
+        yield lane
+        await lane.close()
