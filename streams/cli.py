@@ -32,6 +32,7 @@ from streams.observations import observations
 from streams.platform_check import platform_refusal
 from streams.rates import rates
 from streams.rates_hub import add_to as add_hub_rates
+from streams.rates_portal import portal
 from streams.settings import Settings
 from streams.topology import WorkerPart
 from streams.trace import read_story
@@ -53,6 +54,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
 rates.add_typer(observations, name="observations")
 add_hub_rates(rates)
+rates.add_typer(portal, name="portal")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 
