@@ -9,7 +9,7 @@ another.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -125,23 +125,30 @@ def due(connection: Connection, limit: int) -> list[DueDossier]:
     status tells nothing. What was pruned is not there any more; a step of a dossier that lives for longer
     than evidence is kept may be missing.
     """
-    query = (
-        select(
-            dossiers.c.dossier_id,
-            dossiers.c.state_version,
-            dossiers.c.log_pos,
-            dossiers.c.born_on_portal,
-            figures.c.state_version.label("known_version"),
-            figures.c.log_pos.label("known_pos"),
-            figures.c.steps.label("known_steps"),
-        )
-        .outerjoin(figures, figures.c.dossier_id == dossiers.c.dossier_id)
-        .where(dossiers.c.figures_due)
-        .order_by(dossiers.c.dossier_id)
-        .limit(limit)
-    )
+    query = _DUE.where(dossiers.c.figures_due).order_by(dossiers.c.dossier_id).limit(limit)
+    return _read(connection, connection.execute(query).all())
+
+
+def told(connection: Connection, ids: Collection[str]) -> list[DueDossier]:
+    """These dossiers as they would be reckoned, due or not, by id; a few hundred at a time."""
+    query = _DUE.where(dossiers.c.dossier_id.in_(sorted(ids))).order_by(dossiers.c.dossier_id)
+    return _read(connection, connection.execute(query).all())
+
+
+_DUE = select(
+    dossiers.c.dossier_id,
+    dossiers.c.state_version,
+    dossiers.c.log_pos,
+    dossiers.c.born_on_portal,
+    figures.c.state_version.label("known_version"),
+    figures.c.log_pos.label("known_pos"),
+    figures.c.steps.label("known_steps"),
+).outerjoin(figures, figures.c.dossier_id == dossiers.c.dossier_id)
+
+
+def _read(connection: Connection, waiting: Sequence[AnyRow]) -> list[DueDossier]:
     found: list[DueDossier] = []
-    for rows in chunks(connection.execute(query).all()):
+    for rows in chunks(waiting):
         ids = [row.dossier_id for row in rows]
         steps = steps_of(connection, ids)
         payloads = payloads_of(connection, ids)
