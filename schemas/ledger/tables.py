@@ -592,3 +592,15 @@ published_figures = Table(
     Column("flag", Text),
     ForeignKeyConstraint(["answer_id"], ["published_answers.answer_id"]),
 )
+
+# --- what is told to people --------------------------------------------------------------------------
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("recipients", Text, primary_key=True),  # a hash: the addresses are not kept
+    Column("state", Text, nullable=False),
+    Column("claim_id", Text, nullable=False),  # of whoever sends it, or sent it last
+    Column("changed_at", UtcTimestamp, nullable=False),
+)
