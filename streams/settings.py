@@ -38,6 +38,7 @@ from connectors.one_stop.config import OneStopSettings
 from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
 from schemas.sealing import parse_key
 from schemas.topics import PARTITIONS
+from streams.recipients import parse_addresses
 from streams.secret_files import SUFFIX, UnreadSecret, with_secret_files
 
 PREFIX = "THONGSUOT_"
@@ -297,6 +298,84 @@ class ReferenceSettings(_Section):
         default=None,
         description="CSV of the agencies, their parents and successors; without one units stand side by side.",
     )
+    recipients_file: Path | None = Field(
+        default=None,
+        description="CSV agency,address: to whom the daily mail about a unit goes, one address a line; read whenever mails go out.",
+    )
+
+
+class MailSettings(_Section):
+    """The mail server, and the daily mail about what can still be saved (`thongsuot rates today`)."""
+
+    host: str | None = Field(
+        default=None, min_length=1, description="Mail server (SMTP); empty: no mail is sent."
+    )
+    port: int = Field(default=587, ge=1, le=65_535, description="Port of the mail server.")
+    security: Literal["none", "starttls", "tls"] = Field(
+        default="starttls",
+        description="How the connection is protected: starttls, tls (from the first byte) or none.",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign the mail server's certificate; empty: those of the system.",
+    )
+    username: str | None = Field(
+        default=None, description="User name at the mail server; empty: none."
+    )
+    password: SecretStr | None = Field(
+        default=None, description="Password at the mail server; needs starttls or tls."
+    )
+    sender: str | None = Field(
+        default=None, description="Address that mails are from; needed with a host."
+    )
+    to: str = Field(
+        default="",
+        description="Addresses that get the mail about the whole province, separated by commas.",
+    )
+    hour: int | None = Field(
+        default=None,
+        ge=0,
+        le=23,
+        description="Hour in Viet Nam at which a worker sends on working days, or: off.",
+    )
+    timeout_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        le=20,
+        description="The mail server must answer each command within this time. Seconds.",
+    )
+
+    @field_validator("hour", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if value == "off" else value
+
+    @field_validator("username", "password", "sender", "hour")
+    @classmethod
+    def _fits(cls, value: object, info: ValidationInfo) -> object:
+        name, given = info.field_name, info.data
+        if name == "sender" and value is None and given.get("host") is not None:
+            raise PydanticCustomError("needed_with", "needed with host")
+        if name == "hour" and value is not None and given.get("host") is None:
+            raise PydanticCustomError("needs_host", "needs host")
+        if name == "password" and (value is None) != (given.get("username") is None):
+            raise PydanticCustomError("needed_with", "username and password need each other")
+        if name == "password" and value is not None and given.get("security") == "none":
+            raise PydanticCustomError("in_clear", "must not be sent in clear: set security")
+        return value
+
+    @field_validator("sender", "to")
+    @classmethod
+    def _are_addresses(cls, value: str | None, info: ValidationInfo) -> str | None:
+        try:
+            found = parse_addresses(value or "")
+        except ValueError as error:
+            raise PydanticCustomError("address", "{why}", {"why": str(error)}) from None
+        if info.field_name == "sender" and value is not None and len(found) != 1:
+            raise PydanticCustomError("address", "must be one address")
+        return value
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class MonitoringSettings(_Section):
@@ -395,6 +474,9 @@ class Settings(BaseSettings):
     )
     reference: ReferenceSettings = Field(
         default_factory=ReferenceSettings, description="Tables that people keep."
+    )
+    mail: MailSettings = Field(
+        default_factory=MailSettings, description="The mail server and the daily mail."
     )
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."

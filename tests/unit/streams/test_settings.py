@@ -162,3 +162,58 @@ def test_the_defaults_of_the_example_are_accepted(env: pytest.MonkeyPatch) -> No
 def test_the_sweep_can_be_switched_off(env: pytest.MonkeyPatch) -> None:
     env.setenv(PREFIX + "CAPTURE__SWEEP_HOUR", "off")
     assert read().capture.sweep_hour is None
+
+
+MAIL = {"MAIL__HOST": "mail.x.vn", "MAIL__SENDER": "hub@x.vn"}
+
+
+def test_without_a_host_there_is_no_mail(env: pytest.MonkeyPatch) -> None:
+    mail = read().mail
+    assert (mail.host, mail.hour, mail.security) == (None, None, "starttls")
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"MAIL__HOST": "mail.x.vn"}, {"MAIL__SENDER"}),
+        ({"MAIL__HOUR": "7"}, {"MAIL__HOUR"}),
+        ({**MAIL, "MAIL__HOUR": "24"}, {"MAIL__HOUR"}),
+        ({**MAIL, "MAIL__USERNAME": "hub"}, {"MAIL__PASSWORD"}),
+        ({**MAIL, "MAIL__PASSWORD": "mail-secret"}, {"MAIL__PASSWORD"}),
+        (
+            {
+                **MAIL,
+                "MAIL__USERNAME": "hub",
+                "MAIL__PASSWORD": "mail-secret",
+                "MAIL__SECURITY": "none",
+            },
+            {"MAIL__PASSWORD"},
+        ),
+        ({**MAIL, "MAIL__TO": "a@x.vn, nobody"}, {"MAIL__TO"}),
+        ({**MAIL, "MAIL__SENDER": "a@x.vn,b@x.vn"}, {"MAIL__SENDER"}),
+        ({**MAIL, "MAIL__SECURITY": "ssl"}, {"MAIL__SECURITY"}),
+    ],
+    ids=lambda value: "+".join(sorted(value)),
+)
+def test_mail_settings_that_do_not_fit_are_named(
+    env: pytest.MonkeyPatch, given: dict[str, str], wrong: set[str]
+) -> None:
+    for name, value in given.items():
+        env.setenv(PREFIX + name, value)
+    lines = told()
+    assert {line.split(":", 1)[0] for line in lines} == {PREFIX + name for name in wrong}
+    assert "-secret" not in " ".join(lines)
+
+
+def test_the_password_of_the_mail_server_may_come_from_a_file(
+    env: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mail.password"
+    file.write_text("mail-secret\n")
+    given = {**MAIL, "MAIL__USERNAME": "hub", "MAIL__PASSWORD_FILE": str(file), "MAIL__HOUR": "off"}
+    for name, value in given.items():
+        env.setenv(PREFIX + name, value)
+    mail = read().mail
+    assert mail.password is not None
+    assert mail.password.get_secret_value() == "mail-secret"
+    assert mail.hour is None
