@@ -206,6 +206,21 @@ class Events:
         self.metrics.events_processed[Flow.RECEIPTS, "published"].inc(receipts)
         self._log.debug("receipt_published", receipts=receipts)
 
+    # --- mails
+
+    def mail_sent(self, *, about: str, refused: int) -> None:
+        """The mail server has taken the day's mail about these units; `refused` addresses it did not want."""
+        log = self._log.warning if refused else self._log.info
+        log("mail_sent", about=about, refused=refused)
+
+    def mail_failed(self, *, about: str, why: str, wait: float | None) -> None:
+        """A mail was not sent; tried again after `wait` seconds, or (None) never: it may have been taken."""
+        self._error("mail_failed", (about,), about=about, why=why, wait=wait)
+
+    def mails_given_up(self, *, day: str, why: str) -> None:
+        """The working day is over and not every mail of it went out. `why` is the last trouble."""
+        self._log.error("mails_given_up", day=day, why=why)
+
     # --- flows
 
     def reckoned(self, *, dossiers: int) -> None:
