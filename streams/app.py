@@ -50,11 +50,13 @@ from streams.engine.shell import Engine
 from streams.hub import Hub
 from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection
+from streams.mail import MailServer
 from streams.producer import Producer
 from streams.reference import read_reference
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
+from streams.today import Post
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics
 from streams.topology import Parts, WorkerPart
 from streams.upkeep import Upkeep
@@ -203,6 +205,8 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             found += topology.deliver(hub, lambda fences: [engine(hub, portal, fences)])
         if WorkerPart.FIGURES in wanted:
             found += _figures(hub, opened)
+        if WorkerPart.TODAY in wanted:
+            found += _today(hub, opened)
         yield found
 
 
@@ -238,9 +242,21 @@ def _figures(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
             codes=hub.upkeep.codes(),
             calendar=reference.calendar,
             calendar_name=reference.calendar_name,
+            levels=reference.levels,
         )
 
     return topology.figures(hub, lane, rules)
+
+
+def _today(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
+    """Nothing, unless the settings say at what hour mails go out."""
+    mail = hub.settings.mail
+    if mail.hour is None:
+        return []
+    lane = Lane(hub.settings.ledger_url.get_secret_value(), "ledger-today", seconds=None)
+    opened.push_async_callback(lane.close)
+    post = Post(lane, MailServer(mail), hub.hasher)
+    return topology.today(hub, hour=mail.hour, lane=lane, post=post)
 
 
 def understand_one_stop(hub: Hub) -> Understand:

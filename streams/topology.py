@@ -34,7 +34,10 @@ from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
 from streams.observations_flow import ObservationsToLedger
 from streams.receipts import Receipts
 from streams.routing import dues
+from streams.singleton import Singleton
 from streams.supervisor import Part
+from streams.today import Post
+from streams.today_mail import TodayMail
 
 Parts = list[tuple[str, Part]]
 
@@ -51,6 +54,7 @@ class WorkerPart(StrEnum):
     INTAKE = "intake"
     DELIVER = "deliver"
     FIGURES = "figures"
+    TODAY = "today"
 
 
 def capture(
@@ -145,6 +149,25 @@ def figures(hub: Hub, lane: Lane, rules: Callable[[], Rules]) -> Parts:
     )
     hub.health.watch(Flow.FIGURES, lambda: service.beats, waits_for=lambda: service.waits_for)
     return [(Flow.FIGURES, service)]
+
+
+def today(hub: Hub, *, hour: int, lane: Lane, post: Post) -> Parts:
+    """ledger ─► the daily mail about what can still be saved; it moves no record."""
+    settings = hub.settings
+    part = TodayMail(
+        settings=settings,
+        hour=hour,
+        lane=lane,
+        decode=hub.decode_event,
+        post=post,
+        singleton=Singleton(
+            hub.ledger, "today", hub.owner, silence=settings.capture.stand_by_seconds
+        ),
+        events=hub.events,
+        wall=hub.wall,
+    )
+    hub.health.watch("today", lambda: part.beats, waits_for=lambda: part.waits_for)
+    return [("today", part)]
 
 
 def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:
