@@ -23,7 +23,9 @@ from schemas.ledger.model import (
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, RegistryUnavailable
 from schemas.sealing import KEY_BYTES, Hasher, Sealer, SealError, unwrapped
+from streams.mail import MailError, MailServer
 from streams.reason_texts import in_words
+from streams.recipients import NOBODY, read_recipients
 from streams.reference import read_reference
 from streams.settings import Settings
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, differences, read_topics
@@ -58,6 +60,7 @@ async def everything(settings: Settings) -> Sequence[Checked]:
         one_stop(settings),
         national_portal(settings),
         reference(settings),
+        *([mail(settings)] if settings.mail.host is not None else []),
     )
 
 
@@ -155,6 +158,28 @@ async def reference(settings: Settings) -> Checked:
     return await _told("reference", "Danh mục và lịch làm việc", "tables in files", ask)
 
 
+async def mail(settings: Settings) -> Checked:
+    """Answers and takes the password; nothing is sent. Somebody gets mails, if any are to go out."""
+
+    async def ask() -> tuple[str, ...]:
+        problems = []
+        try:
+            await MailServer(settings.mail).probe()
+        except MailError as error:
+            problems.append(str(error))
+        file = settings.reference.recipients_file
+        try:
+            units = read_recipients(file, ()) if file is not None else {}
+        except TableError as error:
+            problems += [f"{error.where}, {problem.told[1]}" for problem in error.problems]
+        else:
+            if settings.mail.hour is not None and not (settings.mail.to or units):
+                problems.append(NOBODY)
+        return tuple(problems)
+
+    return await _told("mail", "Máy chủ thư", "mail server", ask)
+
+
 def _passing_sealer() -> Sealer:
     """A sealer under a key of its own: a check keeps nothing, and needs no ledger."""
     return Sealer({"check": os.urandom(KEY_BYTES)}, "check")
@@ -210,4 +235,5 @@ _WRONG_VI = {
     "one_stop": "chưa đọc được hệ thống Một cửa: kiểm tra THONGSUOT_ONE_STOP__URL và quyền SELECT",
     "reference": "tệp danh mục có lỗi: sửa tệp mà THONGSUOT_REFERENCE__… chỉ tới",
     "national_portal": "chưa gọi được Cổng: kiểm tra THONGSUOT_NATIONAL_PORTAL__ADDRESS",
+    "mail": "chưa gửi thư được: kiểm tra THONGSUOT_MAIL__… và danh sách người nhận",
 }

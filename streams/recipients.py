@@ -12,6 +12,9 @@ from schemas.dossier.csv_table import Table, text_of
 
 COLUMNS = ("agency", "address")
 
+NOBODY = "nobody to send to: set THONGSUOT_MAIL__TO or THONGSUOT_REFERENCE__RECIPIENTS_FILE"
+"""What is said where neither names anybody."""
+
 ADDRESS = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
 )

@@ -19,7 +19,7 @@ from schemas.ledger.database import Lane
 from schemas.ledger.mails import MailState
 from schemas.ledger.model import LedgerRefuses, LedgerUnavailable, SingletonFence, StaleOwner
 from schemas.registry import RegistryError
-from streams.recipients import Recipients
+from streams.recipients import NOBODY, Recipients
 from streams.reference import Reference, read_reference
 from streams.settings import Settings
 from streams.singleton import Singleton
@@ -31,7 +31,6 @@ _RETRY_MOST_SECONDS = 600.0
 _AT_LEAST = timedelta(hours=1)
 
 _NEVER_HEARD_OF = "somebody began to send it and did not say how it ended; it is not sent twice"
-_NOBODY = "nobody to send to: set THONGSUOT_MAIL__TO or THONGSUOT_REFERENCE__RECIPIENTS_FILE"
 
 _PASSES = (LedgerUnavailable, LedgerRefuses, RegistryError, TableError, OSError)
 """Troubles of a round that may be over at the next."""
@@ -147,7 +146,7 @@ class TodayMail:
         self._done = civil_day(now)
         self._again_at, self._failures, self._trouble = None, 0, None
         if not to:
-            self._events.mails_given_up(day=self._done.isoformat(), why=_NOBODY)
+            self._events.mails_given_up(day=self._done.isoformat(), why=NOBODY)
 
     async def _settled(self, today: Today, to: Recipients) -> bool:
         """Whether this list needs no further try."""
