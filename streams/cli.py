@@ -33,6 +33,7 @@ from streams.platform_check import platform_refusal
 from streams.rates import rates
 from streams.rates_hub import add_to as add_hub_rates
 from streams.rates_portal import portal
+from streams.rates_today import rates_today
 from streams.settings import Settings
 from streams.topology import WorkerPart
 from streams.trace import read_story
@@ -55,6 +56,7 @@ app.add_typer(rates, name="rates")
 rates.add_typer(observations, name="observations")
 add_hub_rates(rates)
 rates.add_typer(portal, name="portal")
+rates.command("today")(rates_today)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON · one JSON object")]
 

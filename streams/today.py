@@ -40,11 +40,9 @@ class Today:
     savable: Savable
     names: Mapping[str, str]
 
-    def only(self, recipients: Recipients) -> Today:
-        """What concerns these recipients."""
-        if recipients.agencies is None:
-            return self
-        return replace(self, savable=self.savable.only(recipients.agencies))
+    def only(self, agencies: Sequence[str] | None) -> Today:
+        """What concerns these units; None: all of them."""
+        return self if agencies is None else replace(self, savable=self.savable.only(agencies))
 
 
 async def look(
@@ -119,7 +117,7 @@ class Post:
         mail counts as claimed for good.
         """
         day, key, claim_id = civil_day(today.savable.now), self._key(to), secrets.token_hex(8)
-        message = self._message(today.only(to), to, key)
+        message = self._message(today.only(to.agencies), to, key)
         if not await self._lane.write(lambda c: mails.claim(c, day, key, claim_id)):
             return Outcome(recipients=to, state=None)
         outcome = await self._hand_over(message, to)
