@@ -8,6 +8,7 @@ answered may have taken it, and is not given it again. After a restore the ledge
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,10 @@ from streams.mail import MailServer, NotTaken, OutcomeUnknown
 from streams.recipients import Recipients, lists, parse_addresses, read_recipients
 from streams.reference import Reference
 from streams.settings import Settings
+
+LISTED_OF_PROVINCE = 5
+"""How many dossiers of each unit and kind the mail about the whole province lists: with 150 units it stays
+below what mail servers take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,7 @@ class Post:
         mail counts as claimed for good.
         """
         day, key, claim_id = civil_day(today.savable.now), self._key(to), secrets.token_hex(8)
-        message = self._message(today.only(to.agencies), to, key)
+        message = await asyncio.to_thread(self._message, today, to, key)
         if not await self._lane.write(lambda c: mails.claim(c, day, key, claim_id)):
             return Outcome(recipients=to, state=None)
         outcome = await self._hand_over(message, to)
@@ -140,7 +145,9 @@ class Post:
 
     def _message(self, today: Today, to: Recipients, key: str) -> EmailMessage:
         """Text and page. Its id is made of day and recipients: the same mail has the same id."""
-        savable = today.savable
+        savable = today.only(to.agencies).savable
+        if to.agencies is None:
+            savable = savable.listing(LISTED_OF_PROVINCE)
         made = EmailMessage(policy=SMTP)
         made["Subject"] = savable_page.subject(savable)
         made["From"] = self._server.sender

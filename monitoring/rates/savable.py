@@ -165,6 +165,14 @@ class Savable:
         units = tuple(there.get(agency) or nothing(agency) for agency in sorted(set(agencies)))
         return replace(self, units=units)
 
+    def listing(self, most: int) -> Savable:
+        """The same with at most so many entries listed of each unit and kind."""
+        units = (
+            replace(unit, entries=tuple(e for kind in Kind for e in unit.of(kind)[:most]))
+            for unit in self.units
+        )
+        return replace(self, units=tuple(units))
+
 
 # --- what follows from a dossier's life --------------------------------------------------------------
 

@@ -20,11 +20,11 @@ from monitoring.rates.savable_words import (
     todo,
     unit_name,
 )
-from schemas.dossier.days_off import Certainty
+from schemas.dossier.days_off import weakest
 
 TITLE = "Hôm nay còn cứu được"
 
-_UNSURE = "* Hạn và giờ còn lại tính theo ngày nghỉ chưa được xác nhận."
+_UNSURE = "* Hạn rơi vào hoặc đi qua những ngày mà lịch nghỉ còn kém chắc chắn hơn."
 _NOTHING = "Không có việc nào."
 _ORIGIN = "Chỉ có mã hồ sơ, không có dữ liệu cá nhân. Nguồn: sổ cái ThôngSuốt."
 
@@ -104,7 +104,7 @@ def plain(savable: Savable, names: Mapping[str, str]) -> str:
             lines.append(f"  {KINDS[kind].vi}: {unit.counts[kind]}")
             for entry in unit.of(kind):
                 lines.append(
-                    f"    {_code(entry)} | {_when(entry)} | còn {time_left(entry.left)}"
+                    f"    {_code(entry)} | {_when(entry, savable)} | còn {time_left(entry.left)}"
                     f" | {todo(entry, savable.now).vi}"
                 )
             if more(unit, kind):
@@ -192,7 +192,7 @@ def _entries(unit: Unit, kind: Kind, savable: Savable) -> Element:
         _e(
             "tr",
             _e("th", _code(entry), scope="row", **{"class": "code"}),
-            _e("td", _when(entry)),
+            _e("td", _when(entry, savable)),
             _e("td", time_left(entry.left), **{"class": "soon"} if _is_soon(entry) else {}),
             _e("td", todo(entry, savable.now).vi),
         )
@@ -222,9 +222,14 @@ def _code(entry: Entry) -> str:
     return entry.code or entry.dossier_id
 
 
-def _when(entry: Entry) -> str:
-    unsure = entry.deadline is not None and entry.certainty is not Certainty.CONFIRMED
-    return clock_time(entry.deadline) + (" *" if unsure else "")
+def _when(entry: Entry, savable: Savable) -> str:
+    return clock_time(entry.deadline) + (" *" if _is_less_sure(entry, savable) else "")
+
+
+def _is_less_sure(entry: Entry, savable: Savable) -> bool:
+    """Than the calendar is of these days, which is said above all entries."""
+    together = weakest((entry.certainty, savable.certainty))
+    return entry.deadline is not None and together is not savable.certainty
 
 
 def _is_soon(entry: Entry) -> bool:
@@ -232,7 +237,7 @@ def _is_soon(entry: Entry) -> bool:
 
 
 def _is_unsure(savable: Savable) -> bool:
-    return any(_when(entry).endswith("*") for unit in savable.units for entry in unit.entries)
+    return any(_is_less_sure(entry, savable) for unit in savable.units for entry in unit.entries)
 
 
 def _e(tag: str, *content: str | Element, **attributes: str) -> Element:

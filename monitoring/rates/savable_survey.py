@@ -7,6 +7,7 @@ request to supplement stands in the state's list alone, without a step or a stat
 
 from __future__ import annotations
 
+import asyncio
 from bisect import insort
 from collections import Counter, defaultdict
 from datetime import datetime, time, timedelta
@@ -81,6 +82,9 @@ async def survey(
     ids = await lane.read(lambda c: candidates(c, calendar, now, agency), unhurried=True)
     for some in chunks(ids, _AT_ONCE):
         for one in await lane.read(lambda c, some=some: told(c, some), unhurried=True):  # type: ignore[misc]
+            await asyncio.sleep(
+                0
+            )  # a life takes a millisecond, and a worker has other things to do
             try:
                 for entry in await _decided(one, decode, rules, now):
                     shelf.put(entry)

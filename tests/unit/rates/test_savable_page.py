@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -146,17 +145,15 @@ def test_one_unit_needs_no_summary_and_nothing_is_said_to_be_nothing() -> None:
     assert "Không có việc nào." in page(savable(), {})
 
 
-def test_an_uncertain_calendar_is_told_beside_every_deadline_that_rests_on_it() -> None:
-    unsure = replace(
-        savable(
-            unit(
-                "H12.01",
-                entry(certainty=Certainty.UNKNOWN),
-                entry(Kind.SUPPLEMENT, 2),
-                entry(Kind.FIELD, 3, deadline=None, left=None, certainty=Certainty.UNKNOWN),
-            )
+def test_an_uncertain_calendar_is_told_once_and_where_it_is_worse() -> None:
+    unsure = savable(
+        unit(
+            "H12.01",
+            entry(certainty=Certainty.UNKNOWN),
+            entry(Kind.SUPPLEMENT, 2, certainty=Certainty.REPORTED),
+            entry(Kind.FIELD, 3, deadline=None, left=None, certainty=Certainty.UNKNOWN),
         ),
-        certainty=Certainty.UNKNOWN,
+        certainty=Certainty.REPORTED,
     )
     made = html.fromstring(page(unsure, {}))
     due, supplement, field = made.xpath("//table")
@@ -164,14 +161,25 @@ def test_an_uncertain_calendar_is_told_beside_every_deadline_that_rests_on_it() 
     assert rows(supplement)[0][1] == "11:30 04/03/2026"
     assert rows(field)[0][1] == "–"
     assert made.xpath("//footer/p[starts-with(., '*')]") != []
-    assert CALENDAR[Certainty.UNKNOWN].vi in made.xpath("string(//div[@role='note'])")
-    assert html.fromstring(page(TWO, {})).xpath("//footer/p[starts-with(., '*')]") == []
+    assert CALENDAR[Certainty.REPORTED].vi in made.xpath("string(//div[@role='note'])")
+    sure = html.fromstring(page(TWO, {}))
+    assert sure.xpath("//footer/p[starts-with(., '*')] | //div[@role='note']") == []
 
 
 def test_what_is_missing_here_is_told() -> None:
     text = html.fromstring(page(savable(undecided=3, waiting=12), {})).text_content()
     assert "3 hồ sơ đang mở không đọc được" in text
     assert "12 hồ sơ của tỉnh chưa được tính xong" in text
+
+
+def test_a_shorter_listing_keeps_the_most_urgent_and_the_counts() -> None:
+    whole = savable(unit("H12.01", *(entry(kind, n) for kind in Kind for n in range(1, 4))))
+    (short,) = whole.listing(2).units
+    assert [(e.kind, e.dossier_id[-1]) for e in short.entries] == [
+        (kind, n) for kind in Kind for n in "12"
+    ]
+    assert short.counts == whole.units[0].counts
+    assert "… và 1 hồ sơ nữa" in page(whole.listing(2), {})
 
 
 # --- the mail ----------------------------------------------------------------------------------------

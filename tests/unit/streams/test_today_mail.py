@@ -26,7 +26,7 @@ from streams.mail import MailServer
 from streams.recipients import Recipients
 from streams.settings import PREFIX, Settings
 from streams.singleton import Singleton
-from streams.today import Post, look
+from streams.today import LISTED_OF_PROVINCE, Post, look
 from streams.today_mail import TodayMail, window
 from tests.unit.dossier.samples import CALENDAR, at
 from tests.unit.rates.counted import Hall, Story, hall, mapping
@@ -149,6 +149,26 @@ async def test_each_list_gets_its_mail_with_text_and_page(office: Office) -> Non
         {"about": "province", "refused": 0},
         {"about": "H12.02", "refused": 0},
     ]
+
+
+async def test_the_mail_about_the_province_lists_few_of_each_unit(office: Office) -> None:
+    for number in range(LISTED_OF_PROVINCE):
+        story = Story(
+            f"more{number}",
+            (("received", "2026-03-02 09:00"),),
+            due=f"{WEDNESDAY} 16:0{number}",
+            unit="H12.02",
+        )
+        await office.ours.put(*story.events())
+    while await office.ours.refresh():
+        pass
+    async with office.running():
+        await office.until(lambda: len(office.server.mails) == 2)
+    (whole,), (unit,) = office.to(PROVINCE), office.to(UNIT)
+    last = f"H12.02-due-H12.02 | 17:00 {WEDNESDAY[8:]}/{WEDNESDAY[5:7]}/2026 | còn"
+    assert last not in whole.part("plain")
+    assert "Đến hạn trả kết quả: 6" in whole.part("plain")
+    assert last in unit.part("plain")
 
 
 async def test_no_address_reaches_the_log(office: Office) -> None:
