@@ -12,22 +12,26 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from monitoring.health import Health
 from schemas.dossier.mappings import CodeList
 from schemas.dossier.status import Status
 from schemas.ledger.database import Lane
 from schemas.ledger.mails import MailState
 from schemas.ledger.model import LedgerUnavailable
 from schemas.sealing import Hasher
+from streams.app import parts
 from streams.mail import MailServer
 from streams.recipients import Recipients
 from streams.settings import PREFIX, Settings
 from streams.singleton import Singleton
 from streams.today import LISTED_OF_PROVINCE, Post, look
 from streams.today_mail import TodayMail, window
+from streams.topology import WorkerPart
 from tests.unit.dossier.samples import CALENDAR, at
 from tests.unit.rates.counted import Hall, Story, hall, mapping
 from tests.unit.streams.kit import RecordingLogger, events
@@ -414,3 +418,34 @@ async def test_what_became_of_each_list_can_be_asked(office: Office) -> None:
         await office.until(lambda: bool(office.log.of("mail_failed")))
     states = await office.post().states(lists, office.now)
     assert list(states.values()) == [MailState.SENT, MailState.FAILED]
+
+
+# --- as a part of the worker -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("hour", "mails"), [("7", 2), ("off", 0)])
+async def test_a_worker_has_the_part_only_when_an_hour_is_set(
+    office: Office, monkeypatch: pytest.MonkeyPatch, hour: str, mails: int
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}MAIL__HOUR", hour)
+    monkeypatch.setenv(f"{PREFIX}LEDGER_URL", str(office.ours.lane._engine.url))
+    hub: Any = SimpleNamespace(
+        settings=Settings(),  # type: ignore[call-arg] # from the environment
+        owner="a",
+        ledger=office.ours.ledger,
+        hasher=HASHER,
+        decode_event=office.ours.decode,
+        upkeep=office.part(),  # any part will do
+        events=events(office.log),
+        health=Health(),
+        wall=lambda: office.now,
+    )
+    async with parts(hub, {WorkerPart.TODAY}) as found:
+        running = [part for name, part in found if name == "today"]
+        tasks = [asyncio.create_task(part.run()) for part in running]
+        await office.until(lambda: len(office.server.mails) == mails)
+        for part in running:
+            part.stop()
+        await asyncio.gather(*tasks)
+    assert len(running) == (1 if mails else 0)
+    assert len(office.server.mails) == mails
