@@ -40,6 +40,7 @@ from schemas.sealing import parse_key
 from schemas.topics import PARTITIONS
 from streams.recipients import parse_addresses
 from streams.secret_files import SUFFIX, UnreadSecret, with_secret_files
+from streams.sender_keys import BadKeys, read_sender_keys
 
 PREFIX = "THONGSUOT_"
 
@@ -378,6 +379,71 @@ class MailSettings(_Section):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class ReceiveSettings(_Section):
+    """Where other systems hand in indicator observations over HTTP, signed. Off until it has a port."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address of the intake of observations. It speaks plain HTTP: put a reverse proxy with TLS before it.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port of the intake of observations, or: off. 0 takes a free one; processes of one machine share a port.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File with the systems that may hand in observations, a line CODE=KEY for each (thongsuot keys sender); needed with port.",
+    )
+    most_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=67_108_864,
+        description="Longest body that is taken. Bytes.",
+    )
+    at_once: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="Requests answered at the same time; another is told to come back.",
+    )
+    timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=20,
+        description="A body has to arrive, and an answer to be found, within this time each. Seconds.",
+    )
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if value == "off" else value
+
+    @field_validator("keys_file")
+    @classmethod
+    def _holds_keys(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            if info.data.get("port") is not None:
+                raise PydanticCustomError("needed_with", "needed with port")
+            return None
+        try:
+            read_sender_keys(value)
+        except BadKeys as error:
+            raise PydanticCustomError("sender_keys", "{why}", {"why": str(error)}) from None
+        except OSError as error:
+            raise PydanticCustomError(
+                "key_file", "cannot be read: {why}", {"why": type(error).__name__}
+            ) from None
+        return value
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def keys(self) -> Mapping[str, bytes]:
+        """The key of every system that may hand in observations, by its code."""
+        return {} if self.keys_file is None else read_sender_keys(self.keys_file)
+
+
 class MonitoringSettings(_Section):
     """Where metrics and health are served, how logs look, and what counts as in time."""
 
@@ -477,6 +543,9 @@ class Settings(BaseSettings):
     )
     mail: MailSettings = Field(
         default_factory=MailSettings, description="The mail server and the daily mail."
+    )
+    receive: ReceiveSettings = Field(
+        default_factory=ReceiveSettings, description="The signed intake of observations."
     )
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
