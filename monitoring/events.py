@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 
 from monitoring.delivery_events import DeliveryEvents
 from monitoring.logging import RateLimit
-from monitoring.metrics import Flow, FlowState, Metrics
+from monitoring.metrics import Flow, FlowState, Metrics, RequestOutcome
 from schemas.ledger.model import RestoredPartition
 from schemas.reasons import Reason
 
@@ -171,6 +171,22 @@ class Events:
     def ledger_unavailable(self, *, flow: str, error: str, wait: float) -> None:
         """The ledger does not answer; tried again after `wait` seconds. `error` is a type's name."""
         self._trouble("ledger_unavailable", (flow, error), flow=flow, error=error, wait=wait)
+
+    # --- receive
+
+    def request_answered(
+        self, *, outcome: RequestOutcome, reason: str, taken: int = 0, refused: int = 0
+    ) -> None:
+        """A request to the intake of observations was answered; `reason` is a word of a closed list, or ""."""
+        self.metrics.requests[outcome,].inc()
+        self.metrics.events_received[Flow.RECEIVE,].inc(taken + refused)
+        self.metrics.events_processed[Flow.RECEIVE, "observed"].inc(taken)
+        self.metrics.events_processed[Flow.RECEIVE, "refused"].inc(refused)
+        if outcome is RequestOutcome.TAKEN:
+            self._log.debug("request_answered", outcome=outcome, taken=taken)
+            return
+        tell = self._error if outcome is RequestOutcome.FAILED else self._trouble
+        tell("request_answered", (outcome, reason), outcome=outcome, reason=reason, refused=refused)
 
     # --- restore
 

@@ -66,6 +66,7 @@ class Flow(StrEnum):
     LEDGER = "ledger"
     RECEIPTS = "receipts"
     FIGURES = "figures"
+    RECEIVE = "receive"  # over HTTP; every other flow moves what a topic or the ledger holds
 
 
 def engine_flow(target: str) -> str:
@@ -96,7 +97,21 @@ FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
     Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered", "observed", "refused"),
     Flow.RECEIPTS: ("published",),
     Flow.FIGURES: ("reckoned",),
+    Flow.RECEIVE: ("observed", "refused"),
 }
+
+
+class RequestOutcome(StrEnum):
+    """How a request to the intake of observations was answered."""
+
+    TAKEN = "taken"
+    NOT_TAKEN = "not_taken"  # faults in what it says
+    NOT_SIGNED = "not_signed"
+    UNFIT = "unfit"  # path, method, kind, length or pace
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"  # the ledger did not answer
+    FAILED = "failed"  # a mistake of ours
+
 
 # What a target answers when asked about a dossier; `failed`: it gave no answer.
 LOOKUP_RESULTS = ("present", "absent", "failed")
@@ -194,6 +209,12 @@ class Metrics:
             "Records refused because of their schema.",
             ["subject"],
             [(subject,) for subject in subjects],
+        )
+        self.requests = self._counter(
+            "hub_requests_total",
+            "Requests to the intake of observations, by how they were answered.",
+            ["outcome"],
+            [(outcome,) for outcome in RequestOutcome],
         )
 
         # --- deliveries
