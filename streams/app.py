@@ -26,7 +26,7 @@ from connectors.one_stop.mapping import ImpossibleValue, to_event
 from connectors.one_stop.source import PAYLOAD_FORMAT, OneStopSource
 from monitoring.events import Events
 from monitoring.health import Health, HealthServer
-from monitoring.metrics import Metrics
+from monitoring.metrics import Flow, Metrics
 from monitoring.rates.reckoning import Rules
 from schemas.codec import Codec
 from schemas.ledger.database import Lane
@@ -207,6 +207,11 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             found += _figures(hub, opened)
         if WorkerPart.TODAY in wanted:
             found += _today(hub, opened)
+        if WorkerPart.RECEIVE in wanted and hub.settings.receive.port is not None:
+            receiver = topology.receive(hub)
+            await receiver.open()
+            opened.push_async_callback(receiver.close)
+            found.append((Flow.RECEIVE, receiver))
         yield found
 
 

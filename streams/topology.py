@@ -32,7 +32,9 @@ from streams.hub import Hub
 from streams.intake import Intake, Understand
 from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
 from streams.observations_flow import ObservationsToLedger
+from streams.observations_intake import ObservationsIntake
 from streams.receipts import Receipts
+from streams.receive import Receiver
 from streams.routing import dues
 from streams.singleton import Singleton
 from streams.supervisor import Part
@@ -55,6 +57,7 @@ class WorkerPart(StrEnum):
     DELIVER = "deliver"
     FIGURES = "figures"
     TODAY = "today"
+    RECEIVE = "receive"
 
 
 def capture(
@@ -168,6 +171,19 @@ def today(hub: Hub, *, hour: int, lane: Lane, post: Post) -> Parts:
     )
     hub.health.watch("today", lambda: part.beats, waits_for=lambda: part.waits_for)
     return [("today", part)]
+
+
+def receive(hub: Hub) -> Receiver:
+    """other systems ─► ledger: indicator observations over HTTP, signed. Whoever asks for it opens and closes it."""
+    intake = ObservationsIntake(
+        ledger=hub.ledger,
+        keys=hub.settings.receive.keys(),
+        plan=plan.packaged(),
+        wall=hub.wall,
+    )
+    receiver = Receiver(intake.answer, settings=hub.settings.receive, events=hub.events)
+    hub.health.watch(Flow.RECEIVE, lambda: receiver.beats)
+    return receiver
 
 
 def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:
