@@ -20,6 +20,7 @@ from rich.table import Table
 from structlog.typing import FilteringBoundLogger
 
 from monitoring.logging import configure_logging
+from monitoring.rates.catalogue import Words
 from schemas.compatibility import check_packaged
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.model import LedgerMismatch, LedgerUnavailable
@@ -27,13 +28,14 @@ from schemas.registry import HttpRegistry, LocalRegistry, RegistryError, registe
 from schemas.sealing import SealError, new_key
 from schemas.topics import TOPICS
 from streams import checks, key_files, pruning, topic_admin, topic_check, topic_reset
-from streams.commands import err, fail, out, remedy, say_json, settings
+from streams.commands import err, fail, out, refused, remedy, say_json, settings
 from streams.observations import observations
 from streams.platform_check import platform_refusal
 from streams.rates import rates
 from streams.rates_hub import add_to as add_hub_rates
 from streams.rates_portal import portal
 from streams.rates_today import rates_today
+from streams.sender_keys import sender_line
 from streams.settings import Settings
 from streams.topology import WorkerPart
 from streams.trace import read_story
@@ -151,10 +153,18 @@ def worker(
         list[WorkerPart] | None, typer.Option(help="Chỉ chạy phần này · run only these parts")
     ] = None,
 ) -> None:
-    """Chạy trục tích hợp · run the hub: capture, intake, deliver."""
+    """Chạy trục tích hợp · run the hub: capture, intake, deliver, receive."""
     from streams.worker import run_worker
 
-    raise typer.Exit(run_worker(settings(), frozenset(only or WorkerPart)))
+    wanted = settings()
+    if WorkerPart.RECEIVE in (only or ()) and wanted.receive.port is None:
+        raise refused(
+            Words(
+                vi="--only receive: chưa đặt THONGSUOT_RECEIVE__PORT",
+                en="--only receive: THONGSUOT_RECEIVE__PORT is not set",
+            )
+        )
+    raise typer.Exit(run_worker(wanted, frozenset(only or WorkerPart)))
 
 
 @app.command()
@@ -246,6 +256,24 @@ def keys_export(file: Path) -> None:
 def keys_import(file: Path) -> None:
     """Đưa khoá dữ liệu còn thiếu trở lại sổ cái · bring missing data keys back into the ledger."""
     _say_keys(key_files.bring_back, file, "đã nhập khoá", "imported")
+
+
+@keys_app.command("sender")
+def keys_sender(
+    code: Annotated[
+        str, typer.Argument(help="Mã hệ thống gửi số liệu · code of the sending system")
+    ],
+) -> None:
+    """Tạo khoá cho một hệ thống gửi số liệu · make a system's key: a line for THONGSUOT_RECEIVE__KEYS_FILE."""
+    try:
+        sys.stdout.write(f"{sender_line(code)}\n")
+    except ValueError as error:
+        raise refused(
+            Words(
+                vi="CODE: ghi mã hệ thống (chữ thường không dấu, số và . _ -, tối đa 64 ký tự)",
+                en=str(error),
+            )
+        ) from None
 
 
 def _say_keys(

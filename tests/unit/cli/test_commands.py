@@ -159,6 +159,27 @@ def test_keys_are_two_new_ones_each_time() -> None:
     assert {len(key) for key in keys} == {32}
 
 
+def test_a_sender_s_key_is_a_line_of_its_own() -> None:
+    told = [run("keys", "sender", "eoffice").stdout for _ in range(2)]
+    keys = [parse_key(line.removeprefix("eoffice=")) for line in told]
+    assert all(line.startswith("eoffice=") for line in told)
+    assert len(set(keys)) == 2
+
+
+def test_a_sender_has_a_code_and_no_name() -> None:
+    ended = run("keys", "sender", "Văn phòng")
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert "ghi mã hệ thống" in ended.stderr
+
+
+def test_a_worker_that_shall_only_receive_needs_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch)
+    ended = run("worker", "--only", "receive")
+    assert ended.exit_code == 2
+    assert "THONGSUOT_RECEIVE__PORT" in ended.stderr
+
+
 # --- the ledger -------------------------------------------------------------------------------------
 
 
