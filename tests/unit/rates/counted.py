@@ -162,8 +162,14 @@ def _migrated() -> bytes:
 
 @asynccontextmanager
 async def hall(folder: Path) -> AsyncIterator[Hall]:
-    url = f"sqlite:///{folder}/ledger.db"
     (folder / "ledger.db").write_bytes(_migrated())
+    async with hall_at(f"sqlite:///{folder}/ledger.db") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def hall_at(url: str) -> AsyncIterator[Hall]:
+    """The same in a ledger that is there."""
     lane = Lane(url, "figures", seconds=None)
     try:
         async with SqlLedger(url) as ledger:
