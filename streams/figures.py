@@ -19,6 +19,7 @@ from monitoring.rates.dossier_counts import Counted, bounds, count
 from monitoring.rates.live import Span, by_agency, shares, spans_at
 from monitoring.rates.periods import Period
 from monitoring.rates.reckoning import AT_ONCE, Decode, Rules, refresh
+from monitoring.redaction import describe
 from schemas.dossier.working_calendar import CIVIL_ZONE
 from schemas.ledger.database import Lane
 from schemas.ledger.figures import mark_outdated, standings
@@ -106,6 +107,9 @@ class Figures:
                     except (LedgerUnavailable, RegistryUnavailable) as error:
                         await self._trouble(error)
                         continue
+                    except Exception as error:  # dossiers are delivered without any rate
+                        await self._page(error)
+                        return
                     self._working()
                     if not more:
                         await self._sleep(self._pause)
@@ -177,6 +181,17 @@ class Figures:
             flow=Flow.FIGURES, error=type(error).__name__, wait=_TROUBLE_SECONDS
         )
         await self._sleep(_TROUBLE_SECONDS)
+
+    async def _page(self, error: Exception) -> None:
+        """Stay down until `stop`: tried again at once, it would end the same way."""
+        self.waits_for = "a person"
+        self._events.metrics.forget_rates()
+        self._events.flow_paged(
+            flow=Flow.FIGURES, reason=type(error).__name__, detail=describe(error)
+        )
+        while not self._stop.is_set():
+            self.beats += 1
+            await self._sleep(self._pause)
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -56,14 +56,6 @@ FIELDS: Mapping[str, Words] = {
         vi="phí, lệ phí của hồ sơ; tình trạng nghĩa vụ tài chính",
         en="the fees of the dossier; its financial state",
     ),
-    "service_level": Words(
-        vi="mức độ dịch vụ công trực tuyến của thủ tục (danh mục)",
-        en="at which level the procedure is offered online (a catalogue)",
-    ),
-    "paper_result": Words(
-        vi="thủ tục có trả kết quả bằng giấy (danh mục)",
-        en="whether the procedure returns paper (a catalogue)",
-    ),
 }
 """Facts, by the names of `figures` where they are there, and the field of the source that would tell them."""
 
@@ -79,11 +71,8 @@ _TELLS: Mapping[str, str] = {
     "with_citizen_data": "population_data",
     "paid_online": "paid_online",
     "with_financial_obligation": "financial_obligation",
-    "online_with_electronic_result": "paper_result",
-    "full_process_online": "service_level",
-    "full_process_eligible": "service_level",
 }
-"""By what fact a quantity has its unknown dossiers."""
+"""By what fact a quantity has its unknown dossiers; what the list of service levels tells is no field of theirs."""
 
 _OF_RECEPTION = frozenset({"received_in_period", "online_received", "with_financial_obligation"})
 """The quantities that a dossier without a time of reception is not even asked about."""
@@ -155,7 +144,7 @@ def _missing(unit: UnitCounts, apart: Mapping[str, int], rates: list[Rate]) -> I
         used = dict.fromkeys(name for term in rate.terms for name in term.quantities)
         told: dict[str, int] = {}  # fact -> of how many dossiers it is unknown
         for name in used:
-            if unit.unknown.get(name):
+            if name in _TELLS and unit.unknown.get(name):
                 told.setdefault(_TELLS[name], unit.unknown[name])
         if "online_received" in used and apart.get("channel"):
             told["channel"] = apart["channel"]

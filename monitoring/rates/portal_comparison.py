@@ -404,16 +404,6 @@ NOT_COUNTED: Mapping[str, Words] = {
         vi="tính từ lượt gửi, không tính từ hồ sơ",
         en="is a matter of deliveries, not of dossiers",
     ),
-    "online_with_electronic_result": Words(
-        vi="cần biết thủ tục nào trả kết quả bằng giấy",
-        en="needs to know which procedures return paper",
-    ),
-    "full_process_online": Words(
-        vi="cần mức độ của từng thủ tục", en="needs the level of each procedure"
-    ),
-    "full_process_eligible": Words(
-        vi="cần mức độ của từng thủ tục", en="needs the level of each procedure"
-    ),
     "satisfied": Words(
         vi="cần đánh giá và phản ánh của người dân", en="needs people's ratings and complaints"
     ),

@@ -19,6 +19,7 @@ from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, bounds, count
 from monitoring.rates.observations import current
 from monitoring.rates.periods import parse_period
 from schemas.dossier.mappings import CodeList
+from schemas.dossier.service_levels import ServiceLevel
 from schemas.dossier.status import Status
 from schemas.ledger.dialect import FourDecimals, UtcTimestamp
 from schemas.ledger.figures import Standing
@@ -41,7 +42,9 @@ FACTS = (
     "population_data",
     "paid_online",
     "financial_obligation",
+    "paper_result",
 )
+LEVELS = (ServiceLevel.FULL.value, ServiceLevel.PARTIAL.value, None)
 TIMES = ("starts_at", "counted_until", "oldest_at", "observed_at", "recorded_at")
 
 Row = Mapping[str, Any]
@@ -227,6 +230,7 @@ async def fill(ours: Hall, chance: random.Random) -> None:
         there = select(figures.c.dossier_id, figures.c.received_at)
         for identity, received in connection.execute(there).all():
             changes: dict[str, Any] = {name: chance.choice([True, False, None]) for name in FACTS}
+            changes["service_level"] = chance.choice(LEVELS)
             if chance.random() < 0.2:  # its life could not be read; its times may be odd
                 gone = verdict_spans.c.dossier_id == identity
                 connection.execute(delete(verdict_spans).where(gone))

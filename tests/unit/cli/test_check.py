@@ -99,7 +99,7 @@ def test_with_nothing_running_every_counterpart_is_named_at_once(
 ) -> None:
     set_environment(monkeypatch, **nothing_running(tmp_path))
     found = checked()
-    assert list(found) == list(REMEDIES)
+    assert list(found) == [*REMEDIES, "reference"]
     for name, words in REMEDIES.items():
         assert found[name]["ok"] is False
         assert words in " ".join(found[name]["problems"]), name
@@ -118,7 +118,11 @@ def test_what_is_right_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     set_environment(monkeypatch, **{**nothing_running(tmp_path), "REGISTRY_URL": ""})
     run("db", "upgrade")
     found = checked()
-    assert {name for name, one in found.items() if one["ok"]} == {"ledger", "registry"}
+    assert {name for name, one in found.items() if one["ok"]} == {
+        "ledger",
+        "registry",
+        "reference",
+    }
 
 
 # --- single troubles --------------------------------------------------------------------------------

@@ -241,11 +241,16 @@ async def test_every_fact_that_can_be_unknown_has_a_field_of_the_source(ours: Ha
     found = (await missing(ours)).total
     counted = (await ours.count("2026-03")).total
     never_unknown = {"synced_received_in_period"}  # what the portal is known to hold
-    assert set(counted.unknown) - never_unknown <= set(completeness._TELLS)
+    of_the_list = {  # of service levels: no field of a dossier
+        "full_process_online",
+        "full_process_eligible",
+        "online_with_electronic_result",
+    }
+    assert set(counted.unknown) - never_unknown - of_the_list == set(completeness._TELLS)
     assert {one.fact for one in found} <= set(FIELDS)
     facts = set(Facts.__dataclass_fields__) - {
         *("code", "procedure_code", "local_procedure_code", "sector_code", "agency_code"),
-        "returned_at",
+        *("returned_at", "service_level", "paper_result"),
     }
     assert facts <= set(FIELDS)
     assert set(completeness._TELLS) <= set(packaged().quantities)

@@ -18,6 +18,7 @@ from monitoring.events import Events
 from monitoring.rates.live import BY_AGENCY
 from schemas.ledger.model import LedgerUnavailable
 from schemas.ledger.tables import figures
+from schemas.registry import UnknownSchemaId
 from streams.figures import Figures
 from tests.unit.dossier.samples import at
 from tests.unit.rates.counted import RULES, UNITS, Hall, Story, codes, hall
@@ -205,6 +206,21 @@ async def test_while_the_ledger_is_away_it_waits_and_then_goes_on(
         lane.away = False
         await at_work.until("hub_rate_denominator", 1, "on_time", "this_month")
         assert at_work.service.waits_for is None
+
+
+async def test_what_a_person_must_mend_pages_and_takes_the_rates_away(ours: Hall) -> None:
+    await ours.put(*Story("a", IN_TIME).events())
+    async with running(ours) as at_work:
+        await at_work.until("hub_rate_denominator", 1, "on_time", "this_month")
+
+        async def unknown(payload: bytes) -> Any:
+            raise UnknownSchemaId(77)
+
+        at_work.service._decode = unknown
+        await ours.put(*Story("b", IN_TIME).events())
+        await _waits(at_work, "a person")
+        assert not {labels for labels in at_work.scraped() if labels[0] == "hub_rate_numerator"}
+    assert (await ours.standings())["due"] == 1, "it is reckoned when the schema is known"
 
 
 async def test_the_series_of_a_large_province_are_few(ours: Hall) -> None:

@@ -45,6 +45,7 @@ def test_all_passwords_and_addresses_with_passwords_may_come_from_files() -> Non
         "ONE_STOP__URL",
         "ONE_STOP__PASSWORD",
         "NATIONAL_PORTAL__PASSWORD",
+        "MAIL__PASSWORD",
     }
     for name in secret_variables():
         assert f"# Or {name}_FILE: a file that holds it." in env_example()

@@ -1,6 +1,6 @@
 """Views for Grafana: what the rates are made of, by unit and month, and what stands beside it.
 
-Revision: 0004
+Revision: 0006
 
 They repeat what `monitoring/rates/dossier_counts.py` counts; a test holds the two together. PostgreSQL refuses
 to drop or to retype a column that a view names: such a migration drops the view first and makes it again.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision: str | None = "0003"
+revision = "0006"
+down_revision: str | None = "0005"
 branch_labels: str | None = None
 depends_on: str | None = None
 works_from = "0001"
@@ -54,6 +54,7 @@ _IN_TIME = (
     "CASE WHEN l.verdict <> 'undated' THEN l.verdict IN ('early', 'on_time', 'open_in_time') END"
 )
 _ONLINE = f"({_RECEIVED} AND l.channel = 'online')"
+_FULL_PROCESS = "l.service_level = 'full'"
 _HELD = "(l.born_on_portal OR COALESCE(l.known, '') = 'present')"
 _MAY_OWE = f"({_RECEIVED} AND (l.financial_obligation IS NULL OR l.financial_obligation))"
 
@@ -71,6 +72,9 @@ _COUNTED: dict[str, tuple[str, str | None]] = {
     "open": (_OPEN, None),
     "online_received": (_ONLINE, None),
     "online_on_time": (_ONLINE, _IN_TIME),
+    "online_with_electronic_result": (_ONLINE, "l.electronic_result OR NOT l.paper_result"),
+    "full_process_online": (_ONLINE, _FULL_PROCESS),
+    "full_process_eligible": (_RECEIVED, _FULL_PROCESS),
     "with_electronic_result": (_CARRIED, "l.electronic_result"),
     "digitised": (_CARRIED, "l.digitised"),
     "with_reused_data": (_CARRIED, "l.reused"),
@@ -93,7 +97,8 @@ def _sums() -> str:
 
 
 _FACTS = """f.agency_code, f.channel, f.born_on_portal, f.electronic_result, f.digitised, f.reused,
-           f.from_data_store, f.population_data, f.paid_online, f.financial_obligation"""
+           f.from_data_store, f.population_data, f.paid_online, f.financial_obligation,
+           f.service_level, f.paper_result"""
 _JUDGED_THEN = """LEFT JOIN verdict_spans AS s ON s.dossier_id = f.dossier_id
            AND s.begun_at < m.counted_until AND (s.ended_at IS NULL OR s.ended_at >= m.counted_until)"""
 _CARRIED_FROM = """verdict_spans AS s ON s.begun_at < m.counted_until AND {part}
