@@ -178,7 +178,8 @@ def test_the_hub_says_that_it_is_ready_and_gets_on(played: PlayedDay) -> None:
     assert played.live["live"] is True
     assert played.live["why"] == []
     assert set(played.live["parts"]) == {
-        *("upkeep", "capture", "intake", "ledger", "receipts", "deliver_national_portal")
+        *("upkeep", "capture", "intake", "ledger", "receipts", "deliver_national_portal"),
+        "figures",
     }
 
 
