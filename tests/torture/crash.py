@@ -52,9 +52,8 @@ def crash(point: CrashPoint) -> Scenario:
             await asyncio.gather(*(hub.stop(one, fault=False) for one in chosen))
             await hub.start(*chosen, crash=f"{point}:{numbers[turn]}")
             await hub.started(*chosen)
-            hub.portion()
-            await hub.until(
-                partial(_crashed, hub, before), bool, f"a death at {point}:{numbers[turn]}", 90.0
+            await hub.sip_until(
+                partial(_crashed, hub, before), f"a death at {point}:{numbers[turn]}"
             )
 
     return Scenario(

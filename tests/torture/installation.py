@@ -50,6 +50,9 @@ _IN_CALL_SECONDS = 10.0
 _PROGRESS_SECONDS = 120.0
 _AHEAD = 0.1
 _RUNNABLE = "select 1 from dossier_target where runnable or wake_at is not null limit 1"
+_TAKEN = "select sum(next_offset) from positions where flow = 'ledger'"
+_SIPS = 15
+_SIP_SECONDS = 5.0
 _SETTLE_SECONDS = 3.0
 _QUIET_SECONDS = 18.0
 """Longer than every wait of the hub's: only then is a hub that does nothing at rest."""
@@ -112,7 +115,7 @@ class Installation:
         self._stack = AsyncExitStack()
         self._watcher: asyncio.Task[None] | None = None
         self._restarts: set[asyncio.Task[None]] = set()
-        self._next_share = 1.0
+        self._share = self._next_share = 1.0
 
     # --- what there is -----------------------------------------------------------------------------
 
@@ -453,6 +456,7 @@ class Installation:
 
         So that every fault of a row meets work, however long the workers take to start again.
         """
+        self._share = share
         if self._one_stop is not None:
             self._one_stop.allowed = share
         self.say(f"{share:.0%} of the day may be written")
@@ -475,6 +479,27 @@ class Installation:
     def portion(self) -> None:
         """Let the portion of this fault be written."""
         self.allow(self._next_share)
+
+    async def sip_until(self, ask: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
+        """Let the portion of this fault be written in sips until the answer is true, as `until` does.
+
+        A sip waits until the ledger has taken of the one before: what is written at once may reach a worker
+        as one batch, and a batch passes a crash point once.
+        """
+        share, sip = self._share, (self._next_share - self._share) / _SIPS
+        taken, since = None, 0.0
+
+        async def asked() -> Any:
+            nonlocal share, taken, since
+            answer, now = await ask(), time.monotonic()
+            [(position,)] = await asyncio.to_thread(self.view.rows, _TAKEN)
+            if not answer and (position != taken or now > since + _SIP_SECONDS):
+                taken, since = position, now
+                share = min(share + sip, self._next_share)
+                self.allow(share)
+            return answer
+
+        await self.until(asked, bool, what, seconds)
 
     # --- how far -----------------------------------------------------------------------------------
 
