@@ -37,6 +37,15 @@ LEAST_HITS = {
     CrashPoint.AFTER_RECEIPT_PRODUCE: 1,
 }
 """How many of the two crashes must strike calls under way. The other points may come before any."""
+IN_CALL = frozenset(
+    {
+        CrashPoint.AFTER_INTENT,
+        CrashPoint.AFTER_WRITE,
+        CrashPoint.AFTER_ANSWER,
+        CrashPoint.AFTER_SETTLE,
+    }
+)
+"""Points that a worker passes with dossiers in hand: somebody must be seen to take them over."""
 
 
 def crash(point: CrashPoint) -> Scenario:
@@ -63,6 +72,8 @@ def crash(point: CrashPoint) -> Scenario:
         run=run,
         least_crashes=2,
         least_hits=LEAST_HITS.get(point, 0),
+        least_recoveries=int(point in IN_CALL),
+        least_opened=int(point is CrashPoint.AFTER_WRITE),
         core=point in CORE,
     )
 

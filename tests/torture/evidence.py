@@ -10,9 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monitoring.crash_points import CrashPoint
 from streams.demo.hub_view import HubView
 
 SIGTERM = "SIGTERM"
+SIGKILL = "SIGKILL"
+_STOPS = "=stop"
 
 _OWNED = (
     "select \"partition\" from positions where flow = 'ledger' and topic = 'dossier.events'"
@@ -68,6 +71,14 @@ class Fault:
     measured: bool = True
     """Whether the recovery counts: somebody else must take over, and nothing else is in the way."""
 
+    @property
+    def deadly(self) -> bool:
+        """Whether its worker is dead: a frozen one may wake, and settle for itself what it had open."""
+        point = self.kind.partition(":")[0]
+        return self.kind == SIGKILL or (
+            point in set(CrashPoint) and not self.kind.endswith(_STOPS)
+        )
+
 
 def open_attempts(view: HubView, pid: int) -> int:
     """How many attempts the worker with this process id has open now."""
@@ -106,9 +117,9 @@ class Recovery:
 
     `plain`: within this nine of ten of the worker's busy dossiers moved again. The last tenth may have
     stood behind others: a worker has so many calls in flight, and takes the nearest legal deadline first,
-    be it of a dossier that came later. `never`: busy dossiers that never moved at all. `opened`: the
-    slowest of those whose attempt was open; of them none is left out, for nobody else's work is before
-    their question.
+    be it of a dossier that came later. `opened`: the slowest of those whose attempt was open; of them none
+    is left out, for nobody else's work is before their question. `never`: dossiers that never moved at all,
+    busy ones, and those with an open attempt of a worker that is dead.
     """
 
     plain: float | None
@@ -130,10 +141,11 @@ def recovery(
             for code in call["codes"]:
                 moved.setdefault(code, call["at"] - fault.at)
     busy = fault.busy - fault.open_codes
+    owed = busy | fault.open_codes if fault.deadly else busy
     plain = sorted(moved[code] for code in busy if code in moved)
     opened = [moved[code] for code in fault.open_codes if code in moved and code not in parked]
     return Recovery(
         plain=plain[math.ceil(_MOST_OF_THEM * len(plain)) - 1] if plain else None,
         opened=max(opened) if opened else None,
-        never=busy - moved.keys() - frozenset(parked),
+        never=owed - moved.keys() - frozenset(parked),
     )

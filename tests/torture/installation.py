@@ -35,7 +35,7 @@ from streams.demo.processes import (
 from streams.demo.verdict import Expectation, Struck, Verdict, judge
 from tests.services.kafka import KafkaCluster
 from tests.torture import settings as common
-from tests.torture.evidence import SIGTERM, Fault, in_hand, open_attempts
+from tests.torture.evidence import SIGKILL, SIGTERM, Fault, in_hand, open_attempts
 from tests.torture.load import Load as Load  # scenarios take it from here
 from tests.torture.load import OneStop, written_so_far
 from tests.torture.standing import Standing, renew_topics
@@ -300,7 +300,7 @@ class Installation:
             await self._freeze_in_call(worker, busy=measured)
         pid = worker.pid
         await worker.kill()
-        return await self._note_worker("SIGKILL", name, pid, progress, measured=measured)
+        return await self._note_worker(SIGKILL, name, pid, progress, measured=measured)
 
     async def freeze(self, name: str, *, in_call: bool = True, measured: bool = True) -> Fault:
         """SIGSTOP; `wake` it yourself."""

@@ -86,6 +86,8 @@ def zombie(point: str) -> Scenario:
         least_faults=2,
         least_crashes=2,
         least_hits=2,
+        least_recoveries=1,
+        least_opened=int(point == "after_write"),
         core=point == "after_write",
     )
 
@@ -208,5 +210,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="from one worker to three and back, three times",
         run=one_three_one,
         least_faults=6,
+        least_recoveries=1,
     ),
 )

@@ -17,6 +17,7 @@ from tests.torture import __main__ as command
 from tests.torture import kept
 from tests.torture import scenario as scenarios_module
 from tests.torture.catalogue import chosen, scenarios
+from tests.torture.crash import IN_CALL
 from tests.torture.evidence import Fault, recovery
 from tests.torture.installation import Guard, Installation, Load, only
 from tests.torture.kept import Kept, Run, keep, read
@@ -224,10 +225,27 @@ def test_a_question_is_a_sign_of_life_too() -> None:
 
 
 def test_one_that_never_moved_is_found() -> None:
-    struck = fault(busy=frozenset({"A", "B", "C"}), open_codes=frozenset({"C"}))
+    struck = fault(busy=frozenset({"A", "B"}))
     felt = recovery(struck, [call(99.0, "B"), call(103.0, "A")])
     assert (felt.plain, felt.never) == (3.0, frozenset({"B"}))
     assert recovery(struck, [call(103.0, "A")], {"B"}).never == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("kind", "never"),
+    [
+        ("SIGKILL", {"C", "D"}),
+        ("after_write:15", {"C", "D"}),
+        ("after_write:5=stop", {"D"}),  # it wakes, and may settle what it had open
+        ("SIGSTOP", {"D"}),
+    ],
+)
+def test_an_open_attempt_of_a_dead_worker_that_nobody_asked_about_is_found(
+    kind: str, never: set[str]
+) -> None:
+    struck = fault(kind=kind, busy=frozenset({"C", "D"}), open_codes=frozenset({"A", "C"}))
+    assert recovery(struck, [call(103.0, "A")]).never == never
+    assert recovery(struck, [call(103.0, "A")], {"C", "D"}).never == frozenset()
 
 
 def test_a_dossier_with_an_open_attempt_is_measured_by_itself() -> None:
@@ -321,7 +339,22 @@ def test_rows_that_kill_or_freeze_hold_recoveries_against_the_bound() -> None:
         "kill_one_for_good": 1,
         "kill_under_existence": 3,
         "freeze_each_in_turn": 1,
+        "one_three_one": 1,
+        **{f"zombie_{point}": 1 for point in ("after_intent", "after_write", "after_answer")},
+        **{f"crash_{point}": 1 for point in IN_CALL},
     }
+    opened = {one.name for one in scenarios() if one.least_opened}
+    assert opened == {
+        *("kill_each_in_turn", "kill_one_for_good"),
+        *("zombie_after_write", "crash_after_write"),
+    }
+
+
+def test_a_merge_does_not_wait_for_the_machine_to_measure_recoveries() -> None:
+    for one in chosen(core=True):
+        scaled = one.at(CORE)
+        assert (scaled.least_recoveries, scaled.least_opened) == (0, 0), one.name
+        assert scaled.least_hits == one.at(SHORT).least_hits, one.name
 
 
 def test_the_core_is_twelve_rows_of_every_kind_that_loses_something() -> None:
