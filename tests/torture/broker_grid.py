@@ -18,26 +18,39 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from fastavro import schemaless_reader, schemaless_writer
 
 from schemas.avro import packaged
 from schemas.registry import HttpRegistry, register_all
-from schemas.topics import DOSSIER_EVENTS, ONESTOP_NOTICES
+from schemas.topics import DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
 from tests.services.apicurio import ApicurioServer
+from tests.services.kafka import KafkaCluster
 from tests.services.toxiproxy import Link, Toxiproxy
 from tests.torture.installation import Guard, Installation
+from tests.torture.load import written_so_far
 from tests.torture.said import said
-from tests.torture.scenario import Scenario
+from tests.torture.scenario import Scenario, once_each
 from tests.torture.settings import OUTAGE_SECONDS, PARTITIONS
 from tests.torture.worker import WorkerTrouble
 
 _ROW = "broker"
 _NOT_STARTED = 1
 _TO_SETTLE_SECONDS = 120.0
+_CONFIG_SECONDS = 20.0
+_IN_SYNC = int(DOSSIER_EVENTS.config()["min.insync.replicas"])
 _REGISTRY_SECONDS = 60.0
 _LATENCY_MS = 200
 _NARROW_KB = 100
 _TAKEN_IN_MORE = 20
+_STILL_SECONDS = 3.0
+_TOO_FEW = "is insufficient to satisfy the min.isr requirement"
 _POLLS = 30
 _HEADER_BYTES = 5  # magic 0 and the schema id, 4 bytes
 
@@ -84,6 +97,22 @@ async def _until_taken_in(hub: Installation, while_what: str) -> None:
         lambda now: now >= before + _TAKEN_IN_MORE,
         f"{_TAKEN_IN_MORE} more events in the ledger while {while_what}",
     )
+
+
+async def _standstill(hub: Installation) -> None:
+    """The time of the fault: the one-stop system writes on, and at the end nothing comes through Kafka."""
+    written = await _written(hub)
+    await asyncio.sleep(OUTAGE_SECONDS - _STILL_SECONDS)
+    before = await _taken_in(hub)
+    await asyncio.sleep(_STILL_SECONDS)
+    if (more := await _taken_in(hub) - before) > 0:
+        hub.findings.append(f"guard: {more} events were taken in when none could be")
+    if (waiting := await _written(hub) - written) < _TAKEN_IN_MORE:
+        hub.findings.append(f"guard: {waiting} writes waited for the fault's end")
+
+
+async def _written(hub: Installation) -> int:
+    return (await asyncio.to_thread(written_so_far, hub.journal_path))[0]
 
 
 async def _again(hub: Installation, *nodes: int) -> None:
@@ -150,23 +179,58 @@ async def all_down(hub: Installation) -> None:
     async for _ in hub.portions(1):
         await _strike(hub, "all brokers killed")
         await asyncio.to_thread(hub.kafka.kill, *hub.kafka.nodes)
-        await asyncio.sleep(OUTAGE_SECONDS)
+        await _standstill(hub)
         _no_loop(hub, 0)
         await _again(hub, *hub.kafka.nodes)
     _no_loop(hub, 1)
 
 
 async def too_few_in_sync(hub: Installation) -> None:
-    """Two of three are down: what is left may not confirm a write. The hub waits."""
+    """One of three is down where all three must confirm a write: the brokers live, and refuse. The hub waits.
+
+    Not two of three where two must confirm: every node is a controller too, and two that are down take the
+    quorum with them, which is another trouble.
+    """
     async for _ in hub.portions(1):
         leader = await asyncio.to_thread(hub.kafka.leader, DOSSIER_EVENTS.name)
-        down = [node for node in hub.kafka.nodes if node != leader]
+        down = next(node for node in hub.kafka.nodes if node != leader)
         await _strike(hub, "min.insync lost")
-        await asyncio.to_thread(hub.kafka.kill, *down)
-        await asyncio.sleep(OUTAGE_SECONDS)
+        await asyncio.to_thread(_demand_in_sync, hub.kafka.bootstrap, len(hub.kafka.nodes))
+        refused = _refused_writes(hub.kafka)
+        await asyncio.to_thread(hub.kafka.kill, down)
+        await _standstill(hub)
+        if _refused_writes(hub.kafka) == refused:
+            hub.findings.append("guard: no broker refused a write for too few in sync")
         _no_loop(hub, 0)
-        await _again(hub, *down)
+        # A worker that starts compares the topics with the catalogue.
+        await asyncio.to_thread(_demand_in_sync, hub.kafka.bootstrap, _IN_SYNC)
+        await _again(hub, down)
     _no_loop(hub, 1)
+
+
+def _demand_in_sync(bootstrap: str, replicas: int) -> None:
+    """So many replicas must have a record of the hub's topics before it is confirmed."""
+    wanted = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic.name,
+            incremental_configs=[
+                ConfigEntry(
+                    "min.insync.replicas",
+                    str(replicas),
+                    incremental_operation=AlterConfigOpType.SET,
+                )
+            ],
+        )
+        for topic in TOPICS
+    ]
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    for changing in client.incremental_alter_configs(wanted).values():
+        changing.result(_CONFIG_SECONDS)
+
+
+def _refused_writes(kafka: KafkaCluster) -> int:
+    return sum(kafka.node_log(node).count(_TOO_FEW) for node in kafka.nodes)
 
 
 # --- the network -----------------------------------------------------------------------------------
@@ -203,7 +267,7 @@ async def network_cut(hub: Installation) -> None:
         await _strike(hub, "network cut")
         for link in links:
             link.cut()
-        await asyncio.sleep(OUTAGE_SECONDS)
+        await _standstill(hub)
         _no_loop(hub, 0)
         for link in links:
             link.mend()
@@ -422,6 +486,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=leader_killed,
         brokers=3,
         least_faults=2,
+        most_deaths=once_each(),
     ),
     Scenario(
         name="broker_rolling_restart",
@@ -431,6 +496,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         brokers=3,
         least_faults=3,
         least_hits=2,
+        most_deaths=once_each(),
     ),
     Scenario(
         name="broker_all_down",
@@ -438,13 +504,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="SIGKILL of all brokers, 10 s without any",
         run=all_down,
         brokers=3,
+        most_deaths=once_each(),
     ),
     Scenario(
         name="broker_min_insync_lost",
         row=_ROW,
-        about="two of three brokers down for 10 s: nothing can be confirmed",
+        about="one of three brokers down for 10 s where all must confirm: every write is refused",
         run=too_few_in_sync,
         brokers=3,
+        most_deaths=once_each(),
     ),
     Scenario(
         name="broker_slow_and_narrow",
@@ -461,6 +529,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         prepare=through_proxies,
         run=network_cut,
         brokers=3,
+        most_deaths=once_each(),
     ),
     Scenario(
         name="broker_registry_away",

@@ -40,7 +40,9 @@ def scenarios() -> tuple[Scenario, ...]:
 def chosen(
     *, only: Collection[str] = (), rows: Collection[str] = (), core: bool = False
 ) -> tuple[Scenario, ...]:
-    """Those with these names, of these rows, of the core. Raises `ValueError` for an unknown name or row.
+    """Those with these names, of these rows, of the core.
+
+    Raises `ValueError` for an unknown name or row, and when nothing is left: an empty run would pass.
 
     Those that need a cluster of three brokers come last, so that the single one stands until then.
     """
@@ -57,4 +59,6 @@ def chosen(
         for s in every
         if (not only or s.name in only) and (not rows or s.row in rows) and (not core or s.core)
     ]
+    if not picked:
+        raise ValueError("no scenario is all of this at once: see --list without a choice")
     return tuple(sorted(picked, key=lambda s: s.brokers))

@@ -44,6 +44,14 @@ _PARKED = (
 )
 _MOST_OF_THEM = 0.9
 
+_LEFT_OPEN = (
+    "select count(*) from attempts a join dossier_target t on t.target = a.target"
+    " and t.dossier_id = a.dossier_id join positions p on p.topic = t.topic"
+    ' and p."partition" = t."partition" and p.flow = \'ledger\''
+    " where a.outcome is null and a.closed_at is null and a.epoch = p.epoch"
+    " and p.owner like :owner"
+)
+
 _HITS = (
     "select count(*) from attempts a join dossier_target t on t.target = a.target"
     " and t.dossier_id = a.dossier_id where a.outcome is null and a.closed_at is null"
@@ -75,14 +83,20 @@ class Fault:
     def deadly(self) -> bool:
         """Whether its worker is dead: a frozen one may wake, and settle for itself what it had open."""
         point = self.kind.partition(":")[0]
-        return self.kind == SIGKILL or (
-            point in set(CrashPoint) and not self.kind.endswith(_STOPS)
-        )
+        return self.kind == SIGKILL or (point in set(CrashPoint) and not self.kind.endswith(_STOPS))
 
 
 def open_attempts(view: HubView, pid: int) -> int:
     """How many attempts the worker with this process id has open now."""
     return int(view.rows(_HITS, owner=f"%:{pid}:%")[0][0])
+
+
+def left_open(view: HubView, pid: int) -> int:
+    """Attempts without an outcome that a worker which has ended began, in partitions that still name it.
+
+    What an earlier owner left open there is of an older epoch, and must wait before it is asked about.
+    """
+    return int(view.rows(_LEFT_OPEN, owner=f"%:{pid}:%")[0][0])
 
 
 def in_hand(view: HubView, pid: int | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.torture.evidence import left_open
 from tests.torture.installation import Installation
 from tests.torture.scenario import Scenario
 from tests.torture.settings import FREEZE_SECONDS, RECOVERY_OPEN_SECONDS, SESSION_SECONDS
@@ -101,6 +102,9 @@ async def stop_each_in_turn(hub: Installation) -> None:
         status = await hub.stop(name)
         if status != 0:
             hub.findings.append(f"{name} ended with {status} when asked to stop")
+        left = await asyncio.to_thread(left_open, hub.view, hub.workers[name].pid)
+        if left:
+            hub.findings.append(f"{name} left {left} calls unsettled when asked to stop")
         await hub.start(name)
         await hub.ready(name)
 

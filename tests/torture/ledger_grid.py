@@ -21,7 +21,7 @@ from tests.services.toxiproxy import Link, Toxiproxy
 from tests.torture.evidence import Fault, parked_codes, recovery
 from tests.torture.installation import Guard, Installation
 from tests.torture.said import said
-from tests.torture.scenario import Scenario
+from tests.torture.scenario import Scenario, once_each
 from tests.torture.settings import FREEZE_SECONDS, OUTAGE_SECONDS
 from tests.torture.small_disk import OnSmallDisk, SmallDisk
 
@@ -271,6 +271,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         least_faults=2,
         least_hits=2,
         core=True,
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="postgres_killed_existence",
@@ -280,6 +281,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         profile="existence",
         least_faults=2,
         least_hits=2,
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="ledger_stalled_one",
@@ -287,6 +289,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="nothing passes between one worker and PostgreSQL for 30 s: its dossiers move elsewhere",
         prepare=one_through_proxy,
         run=stalled_one,
+        most_deaths=once_each(workers=1),
     ),
     Scenario(
         name="postgres_stalled",
@@ -295,6 +298,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=trouble("PostgreSQL SIGSTOP", _stall, ""),
         least_faults=2,
         least_hits=2,
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="postgres_exhausted",
@@ -303,6 +307,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=trouble("no connection left", _exhaust, "too many clients already"),
         least_faults=2,
         least_hits=2,
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="postgres_read_only",
@@ -311,6 +316,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=trouble("read-only", _read_only, "in a read-only transaction"),
         least_faults=2,
         least_hits=2,
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="postgres_disk_full",
@@ -321,6 +327,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         least_faults=2,
         least_hits=2,
         full=False,  # the day must fit on the small disk
+        most_deaths=once_each(2),
     ),
     Scenario(
         name="clocks_apart",

@@ -11,7 +11,7 @@ from streams.demo.processes import environment, expectation
 from tests.torture import postgres_copies as copies
 from tests.torture.installation import Guard, Installation
 from tests.torture.said import said
-from tests.torture.scenario import Scenario
+from tests.torture.scenario import Scenario, once_each
 from tests.torture.settings import PARTITIONS
 from tests.torture.standing import renew_topics
 
@@ -161,6 +161,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=ledger_restored,
         least_faults=3,
         core=True,
+        most_deaths=once_each(),  # who finds that another one has begun the restore begins anew
     ),
     Scenario(
         name="ledger_restored_existence",
@@ -169,6 +170,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=ledger_restored,
         profile="existence",
         least_faults=3,
+        most_deaths=once_each(),  # who finds that another one has begun the restore begins anew
     ),
     Scenario(
         name="ledger_snapshot",
@@ -176,6 +178,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="PostgreSQL as a whole is put back to a snapshot of 30 % progress, at 60 %",
         run=snapshot_put_back,
         least_faults=3,
+        most_deaths=once_each(),  # who finds that another one has begun the restore begins anew
     ),
     Scenario(
         name="kafka_emptied",
@@ -183,5 +186,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         about="Kafka's topics are made anew; thongsuot topics reset",
         run=kafka_emptied,
         core=True,
+        most_deaths=once_each(),
     ),
 )

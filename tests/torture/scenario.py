@@ -29,6 +29,7 @@ class Result:
     `faults_injected` counts every fault, `duplicate_calls` the writes that changed nothing, `undecided`
     the dossiers parked as `outcome_unknown`; `late_effects_found` is a number or `undetectable`;
     `recovery_s` the slowest recovery that was felt at the portal, None where none was measured.
+    `worker_deaths`: workers that ended by themselves, but for those at a crash point.
     `findings` are empty for a pass; `slow` is a finding about time only.
     """
 
@@ -52,6 +53,7 @@ class Result:
     undecided: int = 0
     late_effects_found: int | str = 0
     recovery_s: float | None = None
+    worker_deaths: int = 0
     row: str = ""
     seconds: float = 0.0
     findings: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Result:
         """The published fields, then the verdict and what it rests on."""
         return {
             **{name: getattr(self, name) for name in self.FIELDS},
+            "worker_deaths": self.worker_deaths,
             "verdict": "pass" if self.passed else "fail",
             "row": self.row,
             "seconds": round(self.seconds, 1),
@@ -73,9 +76,10 @@ class Result:
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Result:
-        """A result of an earlier run."""
+        """A result of an earlier run; the oldest did not count deaths."""
         return cls(
             **{name: held[name] for name in cls.FIELDS},
+            worker_deaths=held.get("worker_deaths", 0),
             row=held["row"],
             seconds=held["seconds"],
             findings=tuple(held["findings"]),
@@ -103,7 +107,8 @@ class Scenario:
     at a crash point within a call. `least_crashes` came at crash points. A SIGTERM strikes nothing, for the
     worker hands over, unless `stops_strike` says that this is the row. At least `least_recoveries` faults
     were held against the bound for all dossiers, `least_opened` against that for open attempts.
-    `exempt`: counts that need not be 0.
+    `exempt`: counts that need not be 0. `most_deaths`: so many workers may end by themselves so that they are
+    started again; none in a row that leaves them what they stand on, see `once_each`.
     """
 
     name: str
@@ -123,6 +128,7 @@ class Scenario:
     stops_strike: bool = False
     least_recoveries: int = 0
     least_opened: int = 0
+    most_deaths: int = 0
     least_progress: float = common.LEAST_PROGRESS
     exempt: frozenset[str] = frozenset()
     rest_seconds: float = 180.0
@@ -144,6 +150,15 @@ class Scenario:
             return scaled
         grown = scale.events / common.SHORT.events
         return replace(scaled, load=replace(self.load, events=round(self.load.events * grown)))
+
+
+def once_each(faults: int = 1, workers: int = 3) -> int:
+    """`most_deaths` of a row whose faults take from so many workers what they stand on.
+
+    A worker without its broker or its ledger may give up and be started anew, once for each fault. Twice is a
+    loop: the one that comes up has to wait.
+    """
+    return faults * workers
 
 
 async def play(
@@ -213,13 +228,14 @@ async def result(
         parked_expected=verdict.parked_expected,
         undecided=sum("outcome_unknown" in reasons for reasons in parked.values()),
         late_effects_found=installation.late_effects_found,
+        worker_deaths=deaths(installation),
         findings=tuple(wrong(verdict, scenario.exempt)),
     )
     if codes is not None:
         return plain
     findings = [
         *plain.findings,
-        *await of_the_hub(installation),
+        *await of_the_hub(installation, most_deaths=scenario.most_deaths),
         *unguarded(scenario, installation.faults),
     ]
     recovered = await _recovered(installation)
@@ -237,7 +253,12 @@ async def result(
     )
 
 
-async def of_the_hub(installation: Installation) -> list[str]:
+def deaths(installation: Installation) -> int:
+    """How many workers ended by themselves, but for those at a crash point."""
+    return sum(not death.crash for death in installation.deaths)
+
+
+async def of_the_hub(installation: Installation, *, most_deaths: int = 0) -> list[str]:
     """What is wrong whatever the portal holds: a scenario's findings, dead letters, ends of workers."""
     counts = await asyncio.to_thread(installation.view.standing)
     found = [*installation.findings]
@@ -249,6 +270,9 @@ async def of_the_hub(installation: Installation) -> list[str]:
         # Status 70: it ended itself, so that it may be started again. A crash point kills.
         if not death.crash and death.status != 70:
             found.append(f"{death.worker} ended with {death.status}: {death.said}")
+    if (died := deaths(installation)) > most_deaths:
+        last = next(death.said for death in reversed(installation.deaths) if not death.crash)
+        found.append(f"workers ended by themselves {died} times, not at most {most_deaths}: {last}")
     return found
 
 

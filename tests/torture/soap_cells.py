@@ -18,6 +18,11 @@ WRITES = ("create", "update", "steps")
 LOOKUP_LAG_SECONDS = 1.0
 """Longer than elsewhere in the torture, so that a stale look-up is stale by something."""
 
+_BUSY_SECONDS = 3
+"""For so long the portal sends the second creation of a late cell away. The hub asks and creates again some
+five seconds after a creation of unknown outcome; the late one comes after six, and must find nobody there.
+"""
+
 _L = common.LATE_EFFECT_BOUND_SECONDS
 _TIMEOUT = common.CALL_TIMEOUT_SECONDS
 
@@ -155,8 +160,20 @@ class Cell:
         sent_again = self.operation == "update" or (self.operation, profile) == ("steps", "steps")
         if self.trouble.late and sent_again:
             struck["overtaken"] = True  # however slow this machine is
-        asked = self.trouble.look_up
-        return [struck] if asked is None else [struck, {**asked, "label": f"{self.name}/look_up"}]
+        script = [struck]
+        if self.trouble.look_up is not None:
+            script.append({**self.trouble.look_up, "label": f"{self.name}/look_up"})
+        if self.trouble.late and self.operation == "create":
+            # Else the second creation comes first, and the late one is only refused: nothing is shown.
+            script.append(
+                {
+                    "trouble": "unavailable",
+                    "operation": "create",
+                    "retry_after": _BUSY_SECONDS,
+                    "label": f"{self.name}/again",
+                }
+            )
+        return script
 
     def shows_late(self, profile: str) -> bool:
         """Whether a look-up can show that an effect of this operation came after the bound."""

@@ -17,7 +17,7 @@ from connectors.one_stop.simulator.dossier import Dossier
 from connectors.one_stop.simulator.process import Act
 from streams.demo.processes import end, portal_settings, start_simulator
 from tests.torture.installation import Installation
-from tests.torture.scenario import Result, Scenario, of_the_hub, wrong
+from tests.torture.scenario import Result, Scenario, deaths, of_the_hub, wrong
 from tests.torture.soap_cells import AT_ONE_CALL, FOR_ALL, WRITES
 from tests.torture.soap_evidence import (
     LEAST_PER_CELL,
@@ -200,5 +200,9 @@ class _Door:
                 )
             )
         whole = await of_the_hub(self._hub)
-        results[0] = replace(results[0], findings=(*results[0].findings, *whole))
+        results[0] = replace(
+            results[0],
+            worker_deaths=deaths(self._hub),
+            findings=(*results[0].findings, *whole),
+        )
         return results

@@ -109,7 +109,7 @@ class Evidence:
             return _Late(found=0, findings=surprise)
         changed = [one for one in mine if one["effects"]]
         if cell.operation == "create":
-            return self._late_creations(changed, mine)
+            return self._late_creations(changed)
         if not changed:
             return _Late(found=0, findings=["guard: no effect came late"])
         seen = [
@@ -133,11 +133,12 @@ class Evidence:
             exempt=_EXEMPT_WHEN_LATE - {"stale"},
         )
 
-    def _late_creations(
-        self, changed: Sequence[Mapping[str, Any]], mine: Sequence[Mapping[str, Any]]
-    ) -> _Late:
-        """Found as already there under every profile, or refused as the second; nothing is excused."""
-        findings = [] if mine else ["guard: no creation came late"]
+    def _late_creations(self, changed: Sequence[Mapping[str, Any]]) -> _Late:
+        """Found as already there under every profile; nothing is excused.
+
+        One that came behind the hub's second creation is refused as any second one, and shows nothing.
+        """
+        findings = [] if changed else ["guard: no creation took effect late"]
         known = 0
         for one in changed:
             later = [

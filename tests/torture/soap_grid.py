@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from connectors.one_stop.simulator.dossier import Dossier
 from connectors.one_stop.simulator.process import Act
 from tests.torture.installation import Guard, Installation
-from tests.torture.scenario import Result, Scenario, of_the_hub
+from tests.torture.scenario import Result, Scenario, deaths, of_the_hub
 from tests.torture.settings import Scale
 from tests.torture.soap_cells import CELLS, LOOKUP_LAG_SECONDS, Cell
 from tests.torture.soap_door import soap_door
@@ -159,8 +159,11 @@ class _Grid:
             mine = {c: d.dossier_id for c, (other, d) in self.lives.items() if other is cell}
             results.append(evidence.judge(cell, mine, self.hub.profile))
         whole = await of_the_hub(self.hub)
-        if whole:
-            results[0] = replace(results[0], findings=(*results[0].findings, *whole))
+        results[0] = replace(
+            results[0],
+            worker_deaths=deaths(self.hub),
+            findings=(*results[0].findings, *whole),
+        )
         return results
 
 

@@ -11,7 +11,7 @@ from schemas.ledger.migrate import upgrade
 from tests.torture.installation import Guard, Installation
 from tests.torture.ledger_grid import trouble
 from tests.torture.said import said
-from tests.torture.scenario import Scenario
+from tests.torture.scenario import Scenario, once_each
 from tests.torture.settings import OUTAGE_SECONDS
 from tests.torture.small_disk import OnSmallDisk
 
@@ -79,6 +79,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=on_file("SQLite locked", _hold_file),
         workers=1,
         least_faults=2,
+        most_deaths=once_each(2, workers=1),
     ),
     Scenario(
         name="sqlite_disk_full",
@@ -88,5 +89,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         run=on_file("disk full", FILE.fill),
         workers=1,
         least_faults=2,
+        most_deaths=once_each(2, workers=1),
+        full=False,  # the day must fit on the small disk
     ),
 )

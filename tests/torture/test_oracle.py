@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from schemas.ledger.migrate import upgrade
 from streams.demo.verdict import Expectation, judge
 from tests.torture import __main__ as command
 from tests.torture import kept
@@ -21,12 +22,15 @@ from tests.torture.crash import IN_CALL
 from tests.torture.evidence import Fault, recovery
 from tests.torture.installation import Guard, Installation, Load, only
 from tests.torture.kept import Kept, Run, keep, read
+from tests.torture.ledger_grid import TABLES
 from tests.torture.report import report
-from tests.torture.scenario import Result, Scenario, play, unguarded, wrong
+from tests.torture.scenario import Result, Scenario, of_the_hub, once_each, play, unguarded, wrong
 from tests.torture.settings import CORE, FULL, LEAST_PROGRESS, SHORT
 from tests.torture.soap_evidence import LEAST_PER_CELL
 from tests.torture.soap_grid import SoapGrid
+from tests.torture.sqlite_grid import FILE
 from tests.torture.standing import Standing
+from tests.torture.worker import Death
 from tests.unit.demo.day_by_hand import (
     CODES,
     PLAIN,
@@ -287,6 +291,36 @@ def test_a_result_comes_back_from_what_was_kept_of_it() -> None:
     assert Result.from_json(json.loads(json.dumps(told.as_json()))) == told
 
 
+def test_a_result_from_before_deaths_were_counted_still_loads() -> None:
+    told = Result(scenario="row", profile="steps", worker_deaths=3).as_json()
+    assert tuple(told)[len(PUBLISHED)] == "worker_deaths"
+    assert Result.from_json(told).worker_deaths == 3
+    del told["worker_deaths"]
+    assert Result.from_json(told).worker_deaths == 0
+
+
+async def test_workers_that_end_by_themselves_too_often_are_a_finding(tmp_path: Path) -> None:
+    hub = Installation(Standing(), tmp_path)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    upgrade(url)
+    hub.use_ledger(url)
+    hub.deaths = [
+        Death(worker="w1", status=status, at=1.0, crash=crash, said="why")
+        for status, crash in ((70, ""), (-9, "after_write:1"), (70, ""))
+    ]
+    assert await of_the_hub(hub, most_deaths=2) == []
+    (found,) = await of_the_hub(hub, most_deaths=1)
+    assert "ended by themselves 2 times, not at most 1: why" in found
+
+
+def test_a_worker_may_end_by_itself_only_where_it_is_left_without_broker_or_ledger() -> None:
+    allowed = {one.name: one.most_deaths for one in scenarios() if one.most_deaths}
+    assert {one.row for one in scenarios() if one.name in allowed} == {"broker", "ledger"}
+    for name, most in allowed.items():
+        (one,) = chosen(only=[name])
+        assert most <= once_each(one.least_faults, one.workers), name
+
+
 async def test_an_error_that_nobody_foresaw_fails_its_row_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -379,6 +413,22 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with redirect_stderr(said):
         assert command.main(["--only", "kill_everybody"]) == 2
     assert "kill_everybody" in said.getvalue()
+
+
+@pytest.mark.parametrize("more", [[], ["--list"]])
+def test_a_choice_that_leaves_nothing_is_refused(more: Sequence[str]) -> None:
+    said = StringIO()
+    with redirect_stderr(said):
+        assert command.main(["--only", "join", "--row", "soap", *more]) == 2
+    assert "no scenario" in said.getvalue()
+
+
+def test_a_row_on_a_small_disk_has_the_same_day_at_every_scale() -> None:
+    disks = [TABLES.prepare, FILE.prepare]
+    small = [one for one in scenarios() if one.prepare in disks]
+    assert len(small) == len(disks)
+    for one in small:
+        assert one.at(FULL).load == one.load, one.name
 
 
 def test_the_scale_changes_how_much_is_written() -> None:

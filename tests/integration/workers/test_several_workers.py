@@ -18,6 +18,7 @@ from schemas.codec import Codec
 from schemas.records import DeliveryReceipt
 from schemas.registry import LocalRegistry
 from schemas.topics import DELIVERY_RECEIPTS
+from tests.torture.evidence import left_open
 from tests.torture.installation import Installation, Load
 from tests.torture.scenario import Scenario, play
 from tests.torture.settings import FREEZE_SECONDS, LEAST_PROGRESS
@@ -45,7 +46,7 @@ async def killed_stopped_frozen_joined(hub: Installation) -> None:
     status = await hub.stop("w2")
     if status != 0:
         hub.findings.append(f"w2 ended with {status} when asked to stop")
-    left = await asyncio.to_thread(_left_open, hub, "w2")
+    left = await asyncio.to_thread(left_open, hub.view, hub.workers["w2"].pid)
     if left:
         hub.findings.append(f"w2 left {left} calls unsettled when asked to stop")
 
@@ -55,22 +56,6 @@ async def killed_stopped_frozen_joined(hub: Installation) -> None:
     await asyncio.sleep(FREEZE_SECONDS)  # others own its dossiers when it wakes
     hub.wake("w3")
     await hub.ready(*hub.workers)
-
-
-def _left_open(hub: Installation, name: str) -> int:
-    """Its attempts without an outcome, in partitions that still name it.
-
-    What the killed one left open there is of an older epoch, and must wait before it is asked about.
-    """
-    owner = f"%:{hub.workers[name].pid}:%"
-    query = (
-        "select count(*) from attempts a join dossier_target t on t.target = a.target"
-        " and t.dossier_id = a.dossier_id join positions p on p.topic = t.topic"
-        ' and p."partition" = t."partition" and p.flow = \'ledger\''
-        " where a.outcome is null and a.closed_at is null and a.epoch = p.epoch"
-        " and p.owner like :owner"
-    )
-    return int(hub.view.rows(query, owner=owner)[0][0])
 
 
 async def test_three_workers_lose_nothing_and_do_nothing_twice(
