@@ -144,11 +144,9 @@ def _done(file: Path | None, run: Run, *, any_commit: bool) -> dict[str, Sequenc
 
 
 def _in_words(found: Sequence[Result]) -> str:
-    failed = [result for result in found if not result.passed]
-    if not failed:
-        return "pass"
-    lines = [f"\n    {text}" for one in failed for text in (*one.findings, *one.slow)]
-    return "FAIL" + "".join(lines)
+    failed = any(not result.passed for result in found)
+    lines = [f"\n    {text}" for one in found for text in (*one.findings, *one.slow, *one.measured)]
+    return ("FAIL" if failed else "pass") + "".join(lines)
 
 
 def _say(text: str, out: TextIO = sys.stderr) -> None:

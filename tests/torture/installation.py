@@ -95,6 +95,8 @@ class Installation:
         self.deaths: list[Death] = []
         self.findings: list[str] = []
         """What a scenario itself found to be wrong; any of them fails it."""
+        self.measured: list[str] = []
+        """What a scenario measured beside the counts, in words; told with its result."""
         self.late_effects_found: int | str = 0
         self.prepared: Any = None
         """What a scenario's `prepare` leaves to its `run`."""

@@ -13,29 +13,45 @@ COLUMNS = (
     *("order_violations", "stale", "duplicate_calls", "parked", "parked_expected"),
     *("undecided", "late_effects_found", "recovery_s"),
 )
+_DIGITS = 7
 
 
 def report(kept: Collection[Kept]) -> str:
     """Markdown: where and when each row was played, the table, and every finding."""
-    results = [result for one in kept for result in one.results]
+    rows = [(one.run, result) for one in kept for result in one.results]
+    results = [result for _, result in rows]
     failed = [one for one in results if not one.passed]
     lines = [
         *(f"- {line}" for line in _runs([one.run for one in kept])),
         "",
         f"{len(results)} rows, {len(failed)} failed.",
         "",
-        "| scenario | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " | verdict |",
-        "|---|" + "---|" * (len(COLUMNS) + 1),
+        "| scenario | "
+        + " | ".join(name.replace("_", " ") for name in COLUMNS)
+        + " | verdict | commit |",
+        "|---|" + "---|" * (len(COLUMNS) + 2),
     ]
-    for one in results:
+    for run, one in rows:
         cells = [getattr(one, name) for name in COLUMNS]
         shown = ["" if cell is None else str(cell) for cell in cells]
         verdict = "pass" if one.passed else "**FAIL**"
-        lines.append(f"| `{one.scenario}` | " + " | ".join(shown) + f" | {verdict} |")
+        lines.append(
+            f"| `{one.scenario}` | " + " | ".join(shown) + f" | {verdict} | {_short(run)} |"
+        )
+    for one in results:
+        if one.measured:
+            lines += ["", f"`{one.scenario}` measured:", ""]
+            lines += [f"- {text}" for text in one.measured]
     for one in failed:
         lines += ["", f"`{one.scenario}` failed:", ""]
         lines += [f"- {text}" for text in (*one.findings, *one.slow)]
     return "\n".join(lines)
+
+
+def _short(run: Run) -> str:
+    """The commit in seven digits, and whether files differed from it."""
+    digits, _, changed = run.commit.partition("-")
+    return f"{digits[:_DIGITS]}-{changed}" if changed else digits[:_DIGITS]
 
 
 def _runs(runs: Collection[Run]) -> list[str]:

@@ -30,7 +30,8 @@ class Result:
     the dossiers parked as `outcome_unknown`; `late_effects_found` is a number or `undetectable`;
     `recovery_s` the slowest recovery that was felt at the portal, None where none was measured.
     `worker_deaths`: workers that ended by themselves, but for those at a crash point.
-    `findings` are empty for a pass; `slow` is a finding about time only.
+    `findings` are empty for a pass; `slow` is a finding about time only. `measured`: what the row measured
+    beside that, and its bounds, in words.
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = (
@@ -58,6 +59,7 @@ class Result:
     seconds: float = 0.0
     findings: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -72,17 +74,19 @@ class Result:
             "row": self.row,
             "seconds": round(self.seconds, 1),
             "findings": [*self.findings, *self.slow],
+            "measured": [*self.measured],
         }
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Result:
-        """A result of an earlier run; the oldest did not count deaths."""
+        """A result of an earlier run; the oldest counted no deaths and told nothing that was measured."""
         return cls(
             **{name: held[name] for name in cls.FIELDS},
             worker_deaths=held.get("worker_deaths", 0),
             row=held["row"],
             seconds=held["seconds"],
             findings=tuple(held["findings"]),
+            measured=tuple(held.get("measured", ())),
         )
 
 
@@ -250,6 +254,7 @@ async def result(
         findings=(*findings, *recovered.never),
         recovery_s=recovered.slowest,
         slow=tuple(recovered.slow),
+        measured=tuple(installation.measured),
     )
 
 

@@ -70,15 +70,21 @@ class Standing:
         return self._stacks[name]
 
 
-def renew_topics(cluster: KafkaCluster, partitions: int) -> None:
-    """Delete the hub's topics and make them anew, empty, with another id."""
+def delete_topics(cluster: KafkaCluster) -> None:
+    """Delete the hub's topics, with all that they hold."""
     client = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    replication = len(cluster.nodes)
-    names = [topic.name for topic in TOPICS]
-    there = set(client.list_topics(timeout=_ANSWER_SECONDS).topics) & set(names)
+    names = {topic.name for topic in TOPICS}
+    there = set(client.list_topics(timeout=_ANSWER_SECONDS).topics) & names
     for deleting in client.delete_topics(sorted(there)).values() if there else ():
         deleting.result(_TOPICS_SECONDS)
-    _until(client, lambda found: not found & set(names))
+    _until(client, lambda found: not found & names)
+
+
+def renew_topics(cluster: KafkaCluster, partitions: int) -> None:
+    """Delete the hub's topics and make them anew, empty, with another id."""
+    delete_topics(cluster)
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    replication = len(cluster.nodes)
     wanted = [
         NewTopic(t.name, partitions, replication, config=t.config(replication)) for t in TOPICS
     ]
@@ -94,7 +100,7 @@ def renew_topics(cluster: KafkaCluster, partitions: int) -> None:
                     raise RuntimeError(f"topic {name} was not made: {error}") from None
         if left:
             time.sleep(0.2)
-    _until(client, lambda found: found >= set(names))
+    _until(client, lambda found: found >= {topic.name for topic in TOPICS})
 
 
 def _until(client: AdminClient, true: object) -> None:

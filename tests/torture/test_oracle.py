@@ -291,12 +291,14 @@ def test_a_result_comes_back_from_what_was_kept_of_it() -> None:
     assert Result.from_json(json.loads(json.dumps(told.as_json()))) == told
 
 
-def test_a_result_from_before_deaths_were_counted_still_loads() -> None:
-    told = Result(scenario="row", profile="steps", worker_deaths=3).as_json()
+def test_a_result_from_before_deaths_and_measures_were_told_still_loads() -> None:
+    told = Result(scenario="row", profile="steps", worker_deaths=3, measured=("m",)).as_json()
     assert tuple(told)[len(PUBLISHED)] == "worker_deaths"
-    assert Result.from_json(told).worker_deaths == 3
-    del told["worker_deaths"]
-    assert Result.from_json(told).worker_deaths == 0
+    held = Result.from_json(told)
+    assert (held.worker_deaths, held.measured) == (3, ("m",))
+    del told["worker_deaths"], told["measured"]
+    held = Result.from_json(told)
+    assert (held.worker_deaths, held.measured) == (0, ())
 
 
 async def test_workers_that_end_by_themselves_too_often_are_a_finding(tmp_path: Path) -> None:
@@ -374,13 +376,12 @@ def test_rows_that_kill_or_freeze_hold_recoveries_against_the_bound() -> None:
         "kill_under_existence": 3,
         "freeze_each_in_turn": 1,
         "one_three_one": 1,
-        **{f"zombie_{point}": 1 for point in ("after_intent", "after_write", "after_answer")},
-        **{f"crash_{point}": 1 for point in IN_CALL},
     }
     opened = {one.name for one in scenarios() if one.least_opened}
     assert opened == {
         *("kill_each_in_turn", "kill_one_for_good"),
-        *("zombie_after_write", "crash_after_write"),
+        *(f"zombie_{point}" for point in ("after_intent", "after_write", "after_answer")),
+        *(f"crash_{point}" for point in IN_CALL),
     }
 
 
@@ -502,6 +503,11 @@ def test_a_resumed_run_plays_only_what_is_left(
     assert played == names
 
 
+def test_what_a_row_measured_is_told_as_it_goes() -> None:
+    found = [Result(scenario="soak", profile="steps", measured=("sockets: 40",))]
+    assert command._in_words(found) == "pass\n    sockets: 40"
+
+
 def test_what_another_commit_or_scale_has_shown_is_played_again(
     checked_out: list[str], played: list[str], tmp_path: Path
 ) -> None:
@@ -528,19 +534,25 @@ def row_of(run: Run, result: Result) -> Kept:
 
 def test_the_report_says_of_every_row_when_and_where_it_was_played(tmp_path: Path) -> None:
     run = Run(commit="abc", day="2026-11-23", machine="2 processors", scale="full")
-    good = Result(scenario="good", profile="steps", events=3000, recovery_s=4.2)
+    good = Result(
+        scenario="good", profile="steps", events=3000, recovery_s=4.2, measured=("memory: 160",)
+    )
     bad = Result(scenario="bad", profile="state", stale=1, findings=("stale: 1", "code: old"))
     file = tmp_path / "kept"
     keep(file, row_of(replace(run, commit="older"), bad))
     keep(file, row_of(run, bad))
     keep(file, row_of(replace(run, day="2026-11-24"), good))
     keep(file, row_of(replace(run, machine="4 processors"), replace(good, scenario="other")))
+    changed = replace(run, commit="0123456789ab-dirty")
+    keep(file, row_of(changed, Result(scenario="third", profile="steps")))
     text = report(read(file).values())
     assert "- 2026-11-23 to 2026-11-24: commit abc, scale full, 2 processors\n" in text
     assert "- 2026-11-23: commit abc, scale full, 4 processors\n" in text
     assert "older" not in text, "what was played again is no result any more"
-    assert "3 rows, 1 failed." in text
+    assert "4 rows, 1 failed." in text
     assert "| `good` | steps | 3000 | 0 |" in text
-    assert "| 4.2 | pass |" in text
+    assert "| 4.2 | pass | abc |" in text
+    assert "| pass | 0123456-dirty |" in text
+    assert "`good` measured:\n\n- memory: 160" in text
     assert "**FAIL**" in text
     assert "- stale: 1\n- code: old" in text
