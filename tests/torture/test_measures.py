@@ -16,7 +16,7 @@ from tests.torture.broker_grid import _as_of_a_newer_writer, _incompatible
 from tests.torture.memory import Sample, look, peak_mib, trend
 from tests.torture.outage import Flow, flow, slower
 from tests.torture.said import said
-from tests.torture.settings import CORE, FULL, SHORT
+from tests.torture.settings import CORE, FULL, SHORT, Scale
 from tests.torture.soak import BACKLOGS, SOAK, grown, next_kill
 
 
@@ -92,10 +92,11 @@ def test_a_late_machine_leaves_kills_out_and_makes_up_for_none() -> None:
     assert kills(20.0, 19.0, 5.0) == []
 
 
-def test_the_largest_backlog_of_a_full_run_is_a_hundredfold() -> None:
-    load = BACKLOGS.at(FULL).load
+@pytest.mark.parametrize("scale", [SHORT, FULL])
+def test_the_largest_backlog_is_a_hundredfold(scale: Scale) -> None:
+    load = BACKLOGS.at(scale).load
     assert load is not None
-    assert load.events == 300 * (1 + 10 + 100)
+    assert load.events == 200 * (1 + 10 + 100)
 
 
 def test_the_flow_of_steps_is_measured_at_the_portal() -> None:

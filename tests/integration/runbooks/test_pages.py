@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,22 @@ def test_every_page_can_be_walked_and_says_how_to_get_back(name: str) -> None:
         assert heading in text, f"{name}.md: {heading}"
     for variable in page.variables:
         assert any(f"${variable}" in b.text or f"${{{variable}" in b.text for b in page.blocks)
+
+
+_COUNTED = re.compile(
+    r"(cả|đủ) (hai|ba|bốn|năm|sáu|bảy|tám|chín|mười|\d+) dòng"
+    r"|\b(two|three|four|five|six|seven|eight|nine|ten|\d+) lines\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p in sorted(FOLDER.glob("*.md"))])
+def test_no_page_counts_the_lines_of_an_answer(page: Path) -> None:
+    """`thongsuot check` has a line for every counterpart: how many differs from one place to the next."""
+    found = _COUNTED.search(page.read_text(encoding="utf-8"))
+    assert found is None, found
+
+
+@pytest.mark.parametrize("words", ["✔ cả năm dòng", "All five lines", "5 lines"])
+def test_a_count_of_lines_would_show(words: str) -> None:
+    assert _COUNTED.search(words)
