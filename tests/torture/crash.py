@@ -65,7 +65,9 @@ def crash(point: CrashPoint) -> Scenario:
             await hub.start(*chosen, crash=f"{point}:{numbers[turn]}")
             await hub.started(*chosen)
             await hub.sip_until(
-                partial(_crashed, hub, before), f"a death at {point}:{numbers[turn]}"
+                partial(_crashed, hub, before),
+                f"a death at {point}:{numbers[turn]}",
+                *chosen,
             )
 
     return Scenario(

@@ -50,9 +50,9 @@ _IN_CALL_SECONDS = 10.0
 _PROGRESS_SECONDS = 120.0
 _AHEAD = 0.1
 _RUNNABLE = "select 1 from dossier_target where runnable or wake_at is not null limit 1"
-_TAKEN = "select sum(next_offset) from positions where flow = 'ledger'"
+_TAKEN = "select sum(next_offset) from positions where flow = 'ledger' and owner like :owner"
 _SIPS = 15
-_SIP_SECONDS = 5.0
+_SIP_SECONDS = 10.0
 _SETTLE_SECONDS = 3.0
 _QUIET_SECONDS = 18.0
 """Longer than every wait of the hub's: only then is a hub that does nothing at rest."""
@@ -482,19 +482,23 @@ class Installation:
         """Let the portion of this fault be written."""
         self.allow(self._next_share)
 
-    async def sip_until(self, ask: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
+    async def sip_until(
+        self, ask: Callable[[], Any], what: str, *names: str, seconds: float = 180.0
+    ) -> None:
         """Let the portion of this fault be written in sips until the answer is true, as `until` does.
 
-        A sip waits until the ledger has taken of the one before: what is written at once may reach a worker
-        as one batch, and a batch passes a crash point once.
+        A sip waits until these workers have taken of the one before into the ledger: what is written at once
+        may reach a worker as one batch, and a batch passes a crash point once. What the others take says
+        nothing: a worker that has just started may lag behind them. `seconds`: longer than all sips wait.
         """
         share, sip = self._share, (self._next_share - self._share) / _SIPS
-        taken, since = None, 0.0
+        taken: list[Any] | None = None
+        since = 0.0
 
         async def asked() -> Any:
             nonlocal share, taken, since
             answer, now = await ask(), time.monotonic()
-            [(position,)] = await asyncio.to_thread(self.view.rows, _TAKEN)
+            position = [await asyncio.to_thread(self._taken, name) for name in names]
             if not answer and (position != taken or now > since + _SIP_SECONDS):
                 taken, since = position, now
                 share = min(share + sip, self._next_share)
@@ -502,6 +506,11 @@ class Installation:
             return answer
 
         await self.until(asked, bool, what, seconds)
+
+    def _taken(self, name: str) -> Any:
+        """How much this worker's partitions have brought to the ledger; blocks."""
+        [(position,)] = self.view.rows(_TAKEN, owner=f"%:{self.workers[name].pid}:%")
+        return position
 
     # --- how far -----------------------------------------------------------------------------------
 

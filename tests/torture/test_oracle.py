@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -461,6 +462,37 @@ async def test_a_large_day_is_given_the_time_that_it_takes(
     assert load.seconds > 800, "the full day takes longer than any plain limit"
     assert hub.patience(180.0) > 2 * load.seconds
     assert Installation(Standing(), tmp_path).patience(180.0) == 180.0, "nobody writes"
+
+
+async def test_a_sip_waits_for_the_worker_that_is_to_pass_the_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tests.torture.installation._LOOK_SECONDS", 0)
+    monkeypatch.setattr("tests.torture.installation._SIP_SECONDS", 3600)
+    taken = {1: 0, 2: 0}  # by process id
+
+    class View:
+        def rows(self, _: str, owner: str) -> list[tuple[int]]:
+            return [(taken[int(owner.strip("%:"))],)]
+
+    hub = Installation(Standing(), tmp_path)
+    monkeypatch.setattr(Installation, "view", View())
+    for number, name in ((1, "w1"), (2, "w2")):
+        monkeypatch.setattr(hub.workers[name], "_process", SimpleNamespace(pid=number))
+    hub.allow(0.2)
+    hub._next_share = 0.5
+    written: list[float] = []
+
+    async def looks() -> bool:
+        written.append(hub._share)
+        taken[2] += 1  # the other one is quick
+        if len(written) == 6:
+            taken[1] += 1
+        return len(written) == 9
+
+    await hub.sip_until(looks, "nine looks", "w1")
+    sip = (0.5 - 0.2) / 15
+    assert written == pytest.approx([0.2, *[0.2 + sip] * 5, *[0.2 + 2 * sip] * 3])
 
 
 @pytest.fixture
