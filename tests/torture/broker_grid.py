@@ -93,9 +93,11 @@ async def _until_taken_in(hub: Installation, while_what: str) -> None:
     )
 
 
-async def _standstill(hub: Installation) -> None:
-    """The time of the fault: the one-stop system writes on, and at the end nothing comes through Kafka."""
-    written = await _written(hub)
+async def _standstill(hub: Installation, written: int) -> None:
+    """The time of the fault: at its end nothing comes through Kafka, though the one-stop system wrote on.
+
+    `written`: what it had written when the fault began.
+    """
     await asyncio.sleep(OUTAGE_SECONDS - _STILL_SECONDS)
     before = await _taken_in(hub)
     await asyncio.sleep(_STILL_SECONDS)
@@ -172,8 +174,9 @@ async def all_down(hub: Installation) -> None:
     """A power cut at all brokers."""
     async for _ in hub.portions(1):
         await _strike(hub, "all brokers killed")
+        written = await _written(hub)
         await asyncio.to_thread(hub.kafka.kill, *hub.kafka.nodes)
-        await _standstill(hub)
+        await _standstill(hub, written)
         _no_loop(hub, 0)
         await _again(hub, *hub.kafka.nodes)
     _no_loop(hub, 1)
@@ -190,11 +193,12 @@ async def too_few_in_sync(hub: Installation) -> None:
         down = next(node for node in hub.kafka.nodes if node != leader)
         await _strike(hub, "min.insync lost")
         await asyncio.to_thread(_demand_in_sync, hub.kafka.bootstrap, len(hub.kafka.nodes))
+        written = await _written(hub)
         await asyncio.to_thread(hub.kafka.kill, down)
         await hub.until(
             partial(_led_by_too_few, hub), bool, "leaders that have too few replicas in sync"
         )
-        await _standstill(hub)
+        await _standstill(hub, written)
         _no_loop(hub, 0)
         # A worker that starts compares the topics with the catalogue.
         await asyncio.to_thread(_demand_in_sync, hub.kafka.bootstrap, _IN_SYNC)
@@ -264,9 +268,10 @@ async def network_cut(hub: Installation) -> None:
     links: Sequence[Link] = hub.prepared
     async for _ in hub.portions(1):
         await _strike(hub, "network cut")
+        written = await _written(hub)
         for link in links:
             link.cut()
-        await _standstill(hub)
+        await _standstill(hub, written)
         _no_loop(hub, 0)
         for link in links:
             link.mend()
