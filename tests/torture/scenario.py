@@ -146,10 +146,12 @@ class Scenario:
 
         In the core how long a recovery took is judged by nobody, and a machine that others share may starve
         the measuring itself: a dossier that moved late, or before the fault, would fail a merge for nothing.
+        Nor does a worker that was starved until it gave itself up, as long as it is no loop.
         """
         scaled = self
         if scale is common.CORE:
-            scaled = replace(self, least_recoveries=0, least_opened=0)
+            most_deaths = max(self.most_deaths, once_each())
+            scaled = replace(self, least_recoveries=0, least_opened=0, most_deaths=most_deaths)
         if self.load is None or not self.full or scale is common.SHORT:
             return scaled
         grown = scale.events / common.SHORT.events
