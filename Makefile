@@ -25,11 +25,16 @@ test: $(STAMP) ## Mọi phép thử chỉ cần Python / every test that needs o
 test-integration: $(STAMP) ## Thử với Kafka, PostgreSQL, MariaDB, registry thật / against real servers
 	@$(BIN)/pytest -q -m integration $(ARGS)
 
-check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import / format, lint, types, import rule
+check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import, luật cảnh báo / format, lint, types, import and alert rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@{ command -v promtool && command -v amtool; } >/dev/null || { \
+		echo 'make check cần promtool và amtool / needs promtool and amtool. Debian, Ubuntu:'; \
+		echo '  apt-get install prometheus prometheus-alertmanager'; exit 1; }
+	promtool check rules docker/prometheus/rules.yml
+	amtool check-config docker/alertmanager/alertmanager.yml
 
 torture: $(STAMP) ## Giết, làm đóng băng, đánh lừa trục, rồi so với dữ liệu của Cổng / kill, freeze, deceive the hub, judge by the far side (ARGS="--row kill --json")
 	@$(BIN)/python -m tests.torture $(ARGS)
