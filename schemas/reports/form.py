@@ -109,7 +109,9 @@ class Treatment:
     payment: Held = Held.IN_TIME
     withdrawn: Ended = Ended.ON_TIME
     stopped: Ended = Ended.BY_DATE
-    refused: Ended = Ended.BY_DATE  # after it had been received; refused at reception it is in no column
+    refused: Ended = (
+        Ended.BY_DATE
+    )  # after it had been received; refused at reception it is in no column
     no_channel: Column = Column.C5
     no_due: Undated = Undated.IN_TIME
 
@@ -189,7 +191,9 @@ def columns_of(stand: Stand, window: Window, treatment: Treatment) -> frozenset[
     if in_period:
         found.add(_received_in(stand.channel, treatment))
     if closed is None:
-        late = _is_late(window.last, due, treatment) and stand.standing not in treatment.held_in_time
+        late = (
+            _is_late(window.last, due, treatment) and stand.standing not in treatment.held_in_time
+        )
         found |= {Column.C11, Column.C13 if late else Column.C12}
     elif closed >= window.first:
         found |= {Column.C7, _ended_in(stand.standing, closed, due, treatment)}

@@ -27,7 +27,16 @@ from schemas.dossier.working_calendar import civil_day
 from schemas.records import DossierEvent, DossierTimes, EventKind
 from schemas.reports.standings import GONE, LAST_DAY, Span, shows_reception, spans
 
-_TIMES = ("submitted", "received", "due", "extended", "finished", "returned", "withdrawn", "refused")
+_TIMES = (
+    "submitted",
+    "received",
+    "due",
+    "extended",
+    "finished",
+    "returned",
+    "withdrawn",
+    "refused",
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -187,7 +196,9 @@ def _rolled_back(steps: tuple[ToldStep, ...], event: DossierEvent) -> tuple[Told
     if event.state_as_of.action_id is not None and event.state_as_of.action_id not in ids:
         return steps
     made = [
-        step for step in _in_force(steps) if step.action_id is not None and step.at <= event.effective_at
+        step
+        for step in _in_force(steps)
+        if step.action_id is not None and step.at <= event.effective_at
     ]
     if not made:
         return steps
@@ -208,9 +219,7 @@ def _without_deleted(steps: tuple[ToldStep, ...], event: DossierEvent) -> tuple[
     return _taken_back(steps, after)
 
 
-def _taken_back(
-    steps: tuple[ToldStep, ...], gone: Iterable[ToldStep]
-) -> tuple[ToldStep, ...]:
+def _taken_back(steps: tuple[ToldStep, ...], gone: Iterable[ToldStep]) -> tuple[ToldStep, ...]:
     places = {step.place for step in gone}
     return tuple(replace(s, taken_back=True) if s.place in places else s for s in steps)
 
@@ -253,7 +262,9 @@ def known(life: Life, codes: Codes) -> Known:
     facts = Facts(
         agency=_value(lambda: codes.agency(state.source, state.agency, state.effective_at)),
         sector=state.sector or "",
-        procedure=_value(lambda: codes.procedure(state.source, state.procedure, state.effective_at)),
+        procedure=_value(
+            lambda: codes.procedure(state.source, state.procedure, state.effective_at)
+        ),
         channel=state.channel,
         due_on=None if due is None else _day(due),
     )
@@ -284,9 +295,7 @@ def timeline_of(life: Life, codes: Codes) -> tuple[Timeline, bool]:
     entries += _supplemented(state)
     if state.status is not None:
         try:
-            status = codes.status(
-                state.source, state.status, state.sub_status, state.effective_at
-            )
+            status = codes.status(state.source, state.status, state.sub_status, state.effective_at)
         except Unmapped:
             unmapped = True
         else:

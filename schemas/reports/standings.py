@@ -159,7 +159,11 @@ def shows_reception(timeline: Timeline) -> bool:
 
 def _ends_by_field(timeline: Timeline) -> Iterator[Entry]:
     entries, times = timeline.entries, timeline.times
-    if entries and entries[-1].status not in ENDS and entries[-1].status is not Status.PAYMENT_REQUESTED:
+    if (
+        entries
+        and entries[-1].status not in ENDS
+        and entries[-1].status is not Status.PAYMENT_REQUESTED
+    ):
         return
     since = next((e.at for e in reversed(entries) if e.status in REOPENS), None)
     for status, at in (

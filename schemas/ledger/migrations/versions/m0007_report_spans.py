@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from schemas.ledger.dialect import UtcTimestamp
+from schemas.ledger.dialect import EPOCH, UtcTimestamp
 
 revision = "0007"
 down_revision: str | None = "0006"
@@ -31,12 +31,13 @@ def upgrade() -> None:
         sa.Column("log_pos", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("topic", "partition", name=op.f("pk_report_cursors")),
     )
-    op.create_table(
+    horizon = op.create_table(
         "report_horizon",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("known_at", UtcTimestamp(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_report_horizon")),
     )
+    op.bulk_insert(horizon, [{"id": 1, "known_at": EPOCH}])
     op.create_table(
         "report_lives",
         sa.Column("dossier_id", sa.Text(), nullable=False),
