@@ -12,7 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Integer, and_, case, cast, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    not_,
+    select,
+)
 
 from schemas.ledger.dialect import for_counting, in_code_order
 from schemas.ledger.tables import dossiers, report_spans
@@ -181,50 +193,51 @@ def _one_sided_stock(
     later: Window,
     known_at: datetime,
     treatment: Treatment,
-) -> tuple[Sequence[Member], Sequence[Member]]:
+) -> tuple[list[Member], list[Member]]:
     """Dossiers in c6 of the later window and not in c11 of the earlier one that were opened again; and what
     else is in one of the two only."""
     then, now = report_spans.alias("earlier"), report_spans.alias("later")
-    open_then, ended_then = (
-        _certain(and_(then.c.received_on <= earlier.last, condition))
-        for holds in (conditions(then, earlier, treatment),)
-        for condition in (holds[Column.C11], not_open(holds[Column.C11]))
+    left = and_(then.c.received_on <= earlier.last, _holds(then, earlier, treatment, Column.C11))
+    taken = and_(now.c.received_on <= later.last, _holds(now, later, treatment, Column.C6))
+    ended = and_(
+        then.c.received_on <= earlier.last, not_(_holds(then, earlier, treatment, Column.C11))
     )
-    taken = _certain(
-        and_(now.c.received_on <= later.last, conditions(now, later, treatment)[Column.C6])
-    )
-    joined = now.outerjoin(
-        then,
-        and_(then.c.dossier_id == now.c.dossier_id, *standing_at(then, earlier, known_at)),
-    ).outerjoin(dossiers, dossiers.c.dossier_id == now.c.dossier_id)
-    query = (
-        select(
-            now.c.dossier_id,
-            dossiers.c.code,
-            and_(taken, ended_then).label("reopened"),
-        )
-        .select_from(joined)
-        .where(
-            or_(now.c.matters_until >= later.first, then.c.matters_until >= earlier.last),
-            *standing_at(now, later, known_at),
-            taken != open_then,
-        )
-        .order_by(in_code_order(connection, now.c.dossier_id))
-    )
+    was = (then, standing_at(then, earlier, known_at))
+    has = (now, standing_at(now, later, known_at))
+    only_taken = [now.c.matters_until >= later.first, taken, not_(_certain(left))]
+    only_left = [then.c.matters_until >= earlier.last, left, not_(_certain(taken))]
     for_counting(connection)
-    reopened: list[Member] = []
-    odd: list[Member] = []
-    for row in connection.execute(query):
-        found = reopened if row.reopened else odd
-        found.append(Member(dossier_id=row.dossier_id, code=row.code))
-    return reopened, odd
+    reopened = _joined(connection, has, was, [*only_taken, _certain(ended)])
+    odd = _joined(connection, has, was, [*only_taken, not_(_certain(ended))])
+    return reopened, [*odd, *_joined(connection, was, has, only_left)]
 
 
-def not_open(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The other rows."""
-    return case((condition, False), else_=True)
+_Row = tuple[FromClause, Sequence[ColumnElement[bool]]]
+
+
+def _joined(
+    connection: Connection, one: _Row, other: _Row, where: Sequence[ColumnElement[bool]]
+) -> list[Member]:
+    """Dossiers by a row of theirs and, if there is one, another."""
+    (here, is_here), (there, is_there) = one, other
+    joined = here.outerjoin(
+        there, and_(there.c.dossier_id == here.c.dossier_id, *is_there)
+    ).outerjoin(dossiers, dossiers.c.dossier_id == here.c.dossier_id)
+    query = (
+        select(here.c.dossier_id, dossiers.c.code)
+        .select_from(joined)
+        .where(*is_here, *where)
+        .order_by(in_code_order(connection, here.c.dossier_id))
+    )
+    return [Member(dossier_id=row.dossier_id, code=row.code) for row in connection.execute(query)]
+
+
+def _holds(
+    rows: FromClause, window: Window, treatment: Treatment, column: Column
+) -> ColumnElement[bool]:
+    return conditions(rows, window, treatment)[column]
 
 
 def _certain(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition, false where there is no row."""
-    return case((condition, True), else_=False)
+    return func.coalesce(condition, false())

@@ -48,8 +48,6 @@ from schemas.reports.standings import Standing
 KEYS = ("agency_code", "sector_code", "procedure_code")
 """The columns of a leaf row's key, in the order of `RowKey`."""
 
-_AT_ONCE = 2000
-
 
 class TooEarly(ValueError):
     """A window was to be counted as known before it had begun: nothing of it can have happened."""
@@ -81,7 +79,7 @@ def count(
     )
     for_counting(connection)
     rows: dict[RowKey, Figures] = {}
-    for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
+    for row in connection.execute(query):
         counted = Figures(**{column.value: int(row._mapping[column.value]) for column in Column})
         if counted != Figures():
             rows[key_of(row)] = counted

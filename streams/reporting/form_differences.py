@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, or_, select, union
 
 from monitoring.rates.catalogue import Words
 from schemas.ledger.dialect import AnyRow, for_counting, in_code_order
@@ -139,14 +139,21 @@ def differences(
 def _changed(
     connection: Connection, window: Window, was_known_at: datetime, now_known_at: datetime
 ) -> Any:
-    """Dossiers of which a row became known in between, with their rows of the last day at both moments."""
+    """Dossiers whose counting row of the last day was known and is no more, or is known and was not; with
+    what there was of that day at both moments."""
     S = report_spans.c
-    became = (
-        select(S.dossier_id)
-        .where(S.known_from > was_known_at, S.known_from <= now_known_at, S.begun_on <= window.last)
-        .distinct()
-        .subquery("became")
+    counting = (S.matters_until >= window.first, S.received_on <= window.last)
+    gone = select(S.dossier_id).where(
+        *counting,
+        *standing_at(report_spans, window, was_known_at),
+        S.known_until <= now_known_at,
     )
+    new = select(S.dossier_id).where(
+        *counting,
+        *standing_at(report_spans, window, now_known_at),
+        S.known_from > was_known_at,
+    )
+    became = union(gone, new).subquery("became")
     was, now = report_spans.alias("was"), report_spans.alias("now")
     joined = (
         became.outerjoin(

@@ -31,6 +31,7 @@ from schemas.ledger.report_spans import (
 )
 from schemas.records import DossierEvent
 from schemas.reports.lives import Life, Trouble, as_text, from_text, known, told, unreadable
+from schemas.reports.standings import LAST_DAY, Span
 from schemas.topics import DOSSIER_EVENTS
 
 VERSION = 1
@@ -176,20 +177,18 @@ class _Following:
         if list(before) == after:
             return
         moment = max(at, self._known_at + _TICK, self._horizon + _TICK)
-        causes = {
-            (replace(span, ended_on=span.begun_on), facts): row.cause
-            for (span, facts), row in before.items()
-        }
+        longer = {(_endless(row.span), row.facts): row for row in self._now}
         self._now = []
         for span, facts in after:
             row = before.pop((span, facts), None)
             if row is None:
-                # A span that only has another end now was brought by what brought it before.
-                told_by = causes.get((replace(span, ended_on=span.begun_on), facts), cause)
+                # A span that only ends sooner now was brought by what brought it before.
+                was = longer.get((_endless(span), facts))
+                is_cut = was is not None and span.ended_on < was.span.ended_on
                 row = Kept(
                     known_from=moment,
                     known_until=FOREVER,
-                    cause=told_by,
+                    cause=was.cause if was is not None and is_cut else cause,
                     span=span,
                     facts=facts,
                 )
@@ -212,3 +211,7 @@ class _Following:
             closed=tuple(self._closed),
             added=tuple(self._added.values()),
         )
+
+
+def _endless(span: Span) -> Span:
+    return replace(span, ended_on=LAST_DAY)
