@@ -49,7 +49,6 @@ from tests.unit.dossier.samples import at
 from tests.unit.rates.counted import UNITS, Hall, Story, silent, with_status
 from tests.unit.reporting.followed import (
     APRIL,
-    LATER,
     MARCH,
     NO_CODES,
     RULES,
