@@ -12,6 +12,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from schemas.reports.kinds import PacketKind
+
 
 class Feed(StrEnum):
     """Which feed of a source saw a record."""
@@ -410,3 +412,33 @@ class IndicatorObservation:
     corrects: str | None
     observed_at: datetime
     submitted_by: str  # the code of a system or an account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPacket:
+    """One revision of one report as it is owed to the reporting system. Topic `report.packets`.
+
+    A report is one kind of packet of one regime, form, period and agency; its revisions are numbered from 1
+    without a hole, and each is a packet. Codes, days and counts are clear; the content is sealed, because an
+    outline is free text.
+    """
+
+    packet_id: str  # report_id + "/r" + revision: the same revision has the same id for ever
+    report_id: str  # the Kafka key: kind/regime/form/period/agency
+    kind: PacketKind
+    regime: str
+    form: str
+    form_version: str
+    period: str
+    window_from: date  # first day of the figures, in Viet Nam
+    window_to: date  # last day
+    due_on: date
+    agency: str  # who reports
+    revision: int
+    snapshot_hash: str  # of the content that a person approved, SHA-256 in hex
+    sealed: (
+        bytes  # the canonical content, deflated, then sealed with the report id as associated data
+    )
+    known_at: datetime  # up to when what was known is counted
+    approved_at: datetime
+    recorded_at: datetime

@@ -1,6 +1,6 @@
 """The one catalogue of topics, in the order of the way of a dossier.
 
-The Kafka key is the dossier id (of a dead letter where it is known; of an observation the indicator). Topics
+The Kafka key is the dossier id (of a dead letter where it is known; of an observation the indicator, of a packet the report). Topics
 are neither compacted nor transactional, and the number of partitions is fixed when a topic is made: it
 decides who owns which dossier. A topic comes into this list together with the flow that uses it.
 """
@@ -16,6 +16,7 @@ from schemas.records import (
     DossierEvent,
     IndicatorObservation,
     Notice,
+    ReportPacket,
 )
 
 PARTITIONS = 16
@@ -102,6 +103,14 @@ INDICATOR_OBSERVATIONS = Topic(
     retention_ms=365 * _DAY_MS,  # the ledger keeps them for good
     max_message_bytes=1 * _MIB,
 )
+REPORT_PACKETS = Topic(
+    name="report.packets",
+    record=ReportPacket,
+    written_by="reporting",
+    read_by="ledger",
+    retention_ms=FOR_GOOD,  # a report that was sent can be asked for years later
+    max_message_bytes=2 * _MIB,
+)
 
 TOPICS = (
     ONESTOP_NOTICES,
@@ -109,6 +118,7 @@ TOPICS = (
     DEAD_LETTERS,
     DELIVERY_RECEIPTS,
     INDICATOR_OBSERVATIONS,
+    REPORT_PACKETS,
 )
 """All of them, in the order of the way; what is no dossier's comes last."""
 

@@ -15,9 +15,12 @@ from schemas.records import (
     DossierEvent,
     IndicatorObservation,
     Notice,
+    ReportPacket,
 )
 
-Record: TypeAlias = Notice | DossierEvent | DeadLetter | DeliveryReceipt | IndicatorObservation
+Record: TypeAlias = (
+    Notice | DossierEvent | DeadLetter | DeliveryReceipt | IndicatorObservation | ReportPacket
+)
 
 NAMESPACE = "vn.thongsuot"
 
@@ -42,6 +45,7 @@ RECORDS = (
     RecordSchema("dead_letter", DeadLetter, 3),
     RecordSchema("delivery_receipt", DeliveryReceipt, 4),
     RecordSchema("indicator_observation", IndicatorObservation, 5),
+    RecordSchema("report_packet", ReportPacket, 6),
 )
 """In the order of the way of a dossier, then what is no dossier. Append only."""
 

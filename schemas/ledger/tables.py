@@ -179,6 +179,8 @@ events = Table(
     Column("enlisted_at", UtcTimestamp, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Index("ix_events_dossier", "dossier_id", "log_pos"),
+    # Finds what came after a place in the log, for whoever reads along behind the flow.
+    Index("ix_events_log", "topic", "partition", "log_pos"),
     postgresql_partition_by="RANGE (source_day)",
 )
 
@@ -603,4 +605,67 @@ mails = Table(
     Column("state", Text, nullable=False),
     Column("claim_id", Text, nullable=False),  # of whoever sends it, or sent it last
     Column("changed_at", UtcTimestamp, nullable=False),
+)
+
+# --- what form II.06 is counted from -----------------------------------------------------------------
+
+# How far the log was read along, by partition; at first from its beginning.
+report_cursors = Table(
+    "report_cursors",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("log_pos", BigInteger, nullable=False),  # the place of the next event
+)
+
+# Up to when figures were frozen: whatever is read from now on was not known by then.
+report_horizon = Table(
+    "report_horizon",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # the one row is 1
+    Column("known_at", UtcTimestamp, nullable=False),
+)
+
+# What was told of each dossier, so that it goes on when its events were pruned. Codes and times only.
+report_lives = Table(
+    "report_lives",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("known_at", UtcTimestamp, nullable=False),  # when its spans last changed
+    Column("rules", Text, nullable=False),  # by which they were made: another text, make them anew
+    Column("trouble", Text),
+    Column("life", PlainText, nullable=False),  # JSON: read back whole, never searched
+    Index("ix_report_lives_rules", "rules"),
+    Index(
+        "ix_report_lives_trouble",
+        "trouble",
+        "dossier_id",
+        sqlite_where=text("trouble IS NOT NULL"),
+        postgresql_where=text("trouble IS NOT NULL"),
+    ),
+)
+
+# How a dossier stands at the end of each day of [begun_on, ended_on), as it is known in
+# [known_from, known_until). Rows are added, and closed once; of any day and moment a dossier has one at most.
+report_spans = Table(
+    "report_spans",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("known_from", UtcTimestamp, primary_key=True),
+    Column("begun_on", Date, primary_key=True),
+    Column("known_until", UtcTimestamp, nullable=False),  # in the year 9999: still
+    Column("ended_on", Date, nullable=False),  # in the year 9999: for good
+    # No window that begins later can count it, if it is counted after its beginning: see report_spans.py.
+    Column("matters_until", Date, nullable=False),
+    Column("standing", Text, nullable=False),
+    Column("cause", Text, nullable=False),  # what brought this knowledge
+    Column("agency_code", PlainText, nullable=False),  # national; "": no mapping
+    Column("sector_code", PlainText, nullable=False),
+    Column("procedure_code", PlainText, nullable=False),  # national; "": no mapping
+    Column("channel", Text),
+    Column("received_on", Date),
+    Column("due_on", Date),
+    Column("closed_on", Date),
+    Index("ix_report_spans_matters", "matters_until"),
+    _by_time("ix_report_spans_known", "known_from"),
 )

@@ -30,6 +30,7 @@ PUBLISHED = {
     "delivery_receipt/v1": "2848b0b87dd0cff46ea0121e3b48e421719a618effb6e87a41f9810b2715c865",
     "delivery_receipt/v2": "993b580cfba20618ee03d8d47af126a67938431c26141067f7f74b0131617a88",
     "indicator_observation/v1": "ffafc848a149b2331e0ca02caa66169ca3b01ac2435af42c8b097708848b698d",
+    "report_packet/v1": "1fd479f3b57ce9f1ba89cc38f10dbad092ac3a823210dd38b52b3337bb6267f4",
 }
 
 
@@ -75,6 +76,7 @@ def test_local_ids_stay_what_they_are() -> None:
         "dead_letter": 3001,
         "delivery_receipt": 4001,
         "indicator_observation": 5001,
+        "report_packet": 6001,
     }
 
 

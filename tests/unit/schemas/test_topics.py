@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from schemas.avro import packaged
-from schemas.topics import BY_NAME, DEAD_LETTERS, DOSSIER_EVENTS, REPLICATION, TOPICS, Topic
+from schemas.topics import (
+    BY_NAME,
+    DEAD_LETTERS,
+    DOSSIER_EVENTS,
+    REPLICATION,
+    REPORT_PACKETS,
+    TOPICS,
+    Topic,
+)
 
 
 def test_the_catalogue_follows_the_way_of_a_dossier() -> None:
@@ -13,6 +21,7 @@ def test_the_catalogue_follows_the_way_of_a_dossier() -> None:
         "dead.letters",
         "delivery.receipts",
         "indicator.observations",
+        "report.packets",
     ]
     assert list(BY_NAME) == [topic.name for topic in TOPICS]
     assert [topic.subject for topic in TOPICS] == [f"{name}-value" for name in BY_NAME]
@@ -30,9 +39,10 @@ def test_topics_are_neither_compacted_nor_open_to_loss(topic: Topic) -> None:
     assert topic.config(replication=1)["min.insync.replicas"] == "1"
 
 
-def test_events_are_kept_for_good_and_nothing_else() -> None:
-    assert DOSSIER_EVENTS.config()["retention.ms"] == "-1"
-    assert [topic for topic in TOPICS if topic.retention_ms < 0] == [DOSSIER_EVENTS]
+def test_events_and_reports_are_kept_for_good_and_nothing_else() -> None:
+    kept = [DOSSIER_EVENTS, REPORT_PACKETS]
+    assert {topic.config()["retention.ms"] for topic in kept} == {"-1"}
+    assert [topic for topic in TOPICS if topic.retention_ms < 0] == kept
 
 
 def test_a_dead_letter_can_hold_the_largest_message_whole() -> None:
