@@ -478,9 +478,7 @@ def put_draft(
 ) -> None:
     """Say how the figures would be now; no changes: there is no draft."""
     if not changes:
-        connection.execute(
-            report_drafts.delete().where(report_drafts.c.report_id == take.report_id)
-        )
+        drop_draft(connection, take.report_id)
         return
     row = {
         "report_id": take.report_id,
@@ -493,6 +491,11 @@ def put_draft(
     }
     written = {name: name for name in row if name != "report_id"}
     connection.execute(insert_or_update(connection, report_drafts, ["report_id"], written), row)
+
+
+def drop_draft(connection: Connection, report_id: str) -> None:
+    """Nothing counts otherwise."""
+    connection.execute(report_drafts.delete().where(report_drafts.c.report_id == report_id))
 
 
 def drafts(connection: Connection) -> dict[str, Draft]:
