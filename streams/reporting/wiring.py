@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from monitoring.rates.reckoning import Decode
 from schemas.codec import Codec
 from schemas.dossier.mappings import Codes
 from schemas.ledger.code_mappings import mapping_rows
 from schemas.ledger.database import Lane
+from schemas.records import DossierEvent
 from schemas.registry import HttpRegistry, LocalRegistry
 from schemas.reports.periods import PeriodKind, parse_window
 from streams.reference import Reference, read_reference
@@ -57,13 +59,12 @@ def regimes(settings: ReportingSettings) -> list[Regime]:
 
 
 def fillings(
-    settings: Settings,
-    lane: Lane,
-    codec: Codec,
-    codes: Codes,
-    reference: Reference,
+    settings: ReportingSettings, lane: Lane, decode: Decode, codes: Callable[[], Codes]
 ) -> Mapping[str, Filling]:
-    """By regime. One that is not here is opened and reminded of, and not frozen: nobody can count it yet."""
+    """By regime. One that is not here is opened and reminded of, and not frozen: nobody can count it.
+
+    `codes` yields the mappings in force now.
+    """
     return {}
 
 
@@ -78,7 +79,12 @@ async def office(settings: Settings) -> AsyncIterator[Office]:
     try:
         reference = read_reference(settings.reference)
         version, rows = await lane.read(mapping_rows)
-        found = fillings(settings, lane, Codec(registry), Codes(rows, version), reference)
+        codec, codes = Codec(registry), Codes(rows, version)
+
+        async def decode(payload: bytes) -> DossierEvent:
+            return await codec.decode_as(payload, DossierEvent)
+
+        found = fillings(settings.reporting, lane, decode, lambda: codes)
         yield Office(lane=lane, reference=reference, fillings=found)
     finally:
         if isinstance(registry, HttpRegistry):
