@@ -54,6 +54,7 @@ from streams.mail import MailServer
 from streams.producer import Producer
 from streams.recipients import parse_addresses, read_recipients
 from streams.reference import read_reference
+from streams.reporting.reminders import Reminders
 from streams.reporting.wiring import fillings
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL

@@ -186,16 +186,14 @@ class Desk:
     async def revise(self, report_id: str, actor: Actor, reason: str) -> tuple[int, int]:
         """Take the figures anew, as they are known now: the same revision where it has not been submitted, else the
         next. Returns revision and take. Raises `Refused`."""
-        report, before, earlier, there = await self._lane.read(
+        report, before, earlier = await self._lane.read(
             lambda c: (
                 _report(c, report_id),
                 self._looked(c, report_id, Action.REVISE, actor, reason=reason)[1],
                 earlier_of(c, report_id),
-                report_store.now_of(c),
             )
         )
-        # Of a moment that the database has not reached more may become known.
-        now = min(self._wall(), there)
+        now = self._wall()
         frozen = await self._filling(report).counting.count(report, now, earlier)
         due = self._calendar.end_of_next_working_day(now).value
         units_due_on = max(report.units_due_on, civil_day(due))
