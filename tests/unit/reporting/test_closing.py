@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring.events import Events
-from schemas.ledger import report_store
+from schemas.ledger import report_outbox, report_store
 from schemas.ledger.model import LedgerUnavailable
 from schemas.records import ReportPacket
 from schemas.reports import snapshots
 from schemas.reports.periods import Calendar, PeriodFault, PeriodKind, Window
 from schemas.reports.snapshots import Imbalance
-from schemas.reports.states import Action, Answer, PacketState, State
+from schemas.reports.states import Action, Answer, Objection, PacketState, Settlement, State
 from streams.producer import NotConfirmed, Outgoing
 from streams.reporting.closing import Closing
 from streams.reporting.life import Refusal, Refused
@@ -208,7 +208,7 @@ async def test_a_late_dossier_changes_only_the_draft_of_the_next_revision(ours: 
 
 
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -424,8 +424,6 @@ async def test_a_return_without_a_reason_is_kept_and_returns_the_report(ours: Pr
     await sent(ours)
     returned = await answer(ours, Answer.RETURNED, None, "m1", "II.06b")
     assert returned.state is State.RETURNED
-    from schemas.ledger import report_outbox
-
     (kept,) = await ours.lane.read(lambda c: report_outbox.answers(c, REPORT_ID))
     assert kept.reason is None
     assert kept.needs_person
@@ -662,8 +660,6 @@ async def test_what_a_person_must_mend_pages_and_dossiers_are_none_the_worse(
 async def test_a_unit_that_objects_holds_the_report_up_until_that_is_settled(
     ours: Province, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from schemas.reports.states import Objection, Settlement
-
     await ours.turn()
     ours.clock.set(AFTER_CUT_OFF)
     await ours.turn()
