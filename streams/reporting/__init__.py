@@ -1,1 +1,1 @@
-"""Reports to the Government reporting system: what they are counted from, and their way out."""
+"""Periodic reports: counted, frozen, signed, sent, explained."""

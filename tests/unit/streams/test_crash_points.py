@@ -77,7 +77,7 @@ def test_in_a_normal_run_every_place_calls_the_function_that_does_nothing() -> N
     )
     ended = run([sys.executable, "-c", code])
     assert ended.stdout.split() == [str(len(names)), "True"], ended.stderr
-    assert len(names) == 6
+    assert len(names) == 7
 
 
 def test_what_does_nothing_is_given_when_the_variable_is_missing_or_empty() -> None:
