@@ -34,6 +34,7 @@ check: $(STAMP) ## Định dạng, lỗi, kiểu, luật import, luật cảnh b
 		echo 'make check cần promtool và amtool / needs promtool and amtool. Debian, Ubuntu:'; \
 		echo '  apt-get install prometheus prometheus-alertmanager'; exit 1; }
 	promtool check rules docker/prometheus/rules.yml
+	promtool test rules docker/prometheus/rules_test.yml
 	amtool check-config docker/alertmanager/alertmanager.yml
 
 torture: $(STAMP) ## Giết, làm đóng băng, đánh lừa trục, rồi so với dữ liệu của Cổng / kill, freeze, deceive the hub, judge by the far side (ARGS="--row kill --json")
