@@ -21,6 +21,7 @@ from connectors.gov_reporting.config import ClientAuthentication, GovReportingSe
 from connectors.gov_reporting.elements import Elements, OperationName
 from connectors.gov_reporting.encoding import Document, Tree, Unreadable
 from connectors.gov_reporting.faults import (
+    EXCEPTIONS,
     Operation,
     Trouble,
     judge,
@@ -258,7 +259,7 @@ class RestCarrier:
         except DeliveryError:
             raise
         except Exception as exc:
-            trouble = trouble_of_exception(exc, sent=call.sent)
+            trouble = trouble_of_exception(exc, sent=call.sent, rows=EXCEPTIONS)
         else:
             exchange = _exchange(call)
             if answer.status == 401:
@@ -319,7 +320,7 @@ class RestCarrier:
         except Trouble as exc:
             trouble = exc
         except Exception as exc:
-            trouble = trouble_of_exception(exc, sent=call.sent)
+            trouble = trouble_of_exception(exc, sent=call.sent, rows=EXCEPTIONS)
         # No exchange: its bytes hold the secret, or a token.
         raise judge("token", trouble, sent=call.sent)
 

@@ -210,7 +210,7 @@ async def test_a_packet_may_stand_nested_in_the_page() -> None:
     (found,) = page.packets
     assert isinstance(found, Received)
     assert found.content == p.KpiGroups(groups=(p.KpiGroup(code="N", name="Tên", parent=None),))
-    assert "<MaNhom>N</MaNhom>".encode() in found.raw
+    assert b"<MaNhom>N</MaNhom>" in found.raw
     assert (page.cursor, page.more) == ("7", True)
 
 
