@@ -1,0 +1,1 @@
+"""Reports to the Government: figures, their life, regimes, documents."""
