@@ -172,7 +172,7 @@ def test_every_figure_stands_in_its_cell_of_the_paper(form: str) -> None:
         below = min(y for _, y, text in page if text in ("(1)", "(2)"))
         lines: dict[float, dict[int, str]] = {}
         for x, y, text in page:
-            if y >= below or not text.replace(".", "").isdigit() and text != text.upper():
+            if y >= below or (not text.replace(".", "").isdigit() and text != text.upper()):
                 continue
             right = x + width(text, Face.REGULAR, 10)
             column = min(range(12), key=lambda n: abs(middles[n] - (x + right) / 2))
