@@ -604,3 +604,188 @@ mails = Table(
     Column("claim_id", Text, nullable=False),  # of whoever sends it, or sent it last
     Column("changed_at", UtcTimestamp, nullable=False),
 )
+
+# --- reports: their figures, who signed them, what came back ----------------------------------------------
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("report_id", Text, primary_key=True),  # regime/period/agency
+    Column("regime", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("agency", Text, nullable=False),
+    # As it was opened: a calendar that changes later does not touch it.
+    Column("calendar", Text, nullable=False),
+    Column("window_from", Date, nullable=False),
+    Column("window_to", Date, nullable=False),
+    Column("cut_off_at", UtcTimestamp, nullable=False),
+    Column("units_due_on", Date, nullable=False),
+    Column("due_on", Date, nullable=False),
+    Column("opened_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("regime", "period", "agency"),
+)
+
+# What was frozen. Rows are added only; triggers refuse to change or delete one.
+report_snapshots = Table(
+    "report_snapshots",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    # Of a revision that was not submitted the figures may be taken anew; the last take is the one that counts.
+    Column("take", Integer, primary_key=True, autoincrement=False),
+    Column("snapshot_hash", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("known_at", UtcTimestamp, nullable=False),
+    # JSON, read back whole, never searched.
+    Column("rules", Text, nullable=False),
+    Column("units", Text, nullable=False),
+    Column("provisional", Text, nullable=False),
+    Column("imbalances", Text, nullable=False),
+    Column("carry_over", Text),
+    Column("frozen_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(["report_id"], ["reports.report_id"]),
+)
+
+report_takes = Table(
+    "report_takes",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("take", Integer, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # raised by every change: who compares, sets
+    Column("units_due_on", Date, nullable=False),
+    Column("why", PlainText),  # it was taken anew
+    Column("approved_by", PlainText),
+    Column("approved_at", UtcTimestamp),
+    Column("submitted_by", PlainText),
+    Column("submitted_at", UtcTimestamp),
+    Column("late", Boolean, nullable=False),  # submitted after the due date
+    Column("changed_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(
+        ["report_id", "revision", "take"],
+        ["report_snapshots.report_id", "report_snapshots.revision", "report_snapshots.take"],
+    ),
+    CheckConstraint(
+        "state IN ('cut_off', 'confirming', 'verified', 'approved', 'submitted', 'accepted',"
+        " 'returned', 'amended')",
+        name="state",
+    ),
+)
+
+# How the figures would be now, beside those of the last take. One row a report, written over.
+report_drafts = Table(
+    "report_drafts",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),  # with take: from which it differs
+    Column("take", Integer, nullable=False),
+    Column("known_at", UtcTimestamp, nullable=False),
+    Column("dossiers", Integer, nullable=False),  # all; `changes` may hold the first of them only
+    Column("changes", Text, nullable=False),
+    Column("reckoned_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(["report_id"], ["reports.report_id"]),
+)
+
+# A unit confirms what stands about it: the hash holds for every later take that says the same.
+report_confirmations = Table(
+    "report_confirmations",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("unit", PlainText, primary_key=True),
+    Column("unit_hash", Text, primary_key=True),
+    Column("confirmed_by", PlainText, nullable=False),
+    Column("confirmed_at", UtcTimestamp, nullable=False),
+    ForeignKeyConstraint(["report_id"], ["reports.report_id"]),
+)
+
+report_objections = Table(
+    "report_objections",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("unit", PlainText, primary_key=True),
+    Column("dossier_code", PlainText, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("take", Integer, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("raised_by", PlainText, nullable=False),
+    Column("raised_at", UtcTimestamp, nullable=False),
+    Column("settlement", Text),  # null: open
+    Column("settled_by", PlainText),
+    Column("settled_at", UtcTimestamp),
+    ForeignKeyConstraint(["report_id"], ["reports.report_id"]),
+)
+
+# Who did what, when by this database's clock, and why. `actor` is the name that was given, `account` that of
+# the operating system; `signed_in`: somebody has checked that they are the same.
+report_audit = Table(
+    "report_audit",
+    metadata,
+    Column("audit_id", RowId, primary_key=True, autoincrement=True),
+    Column("report_id", Text, nullable=False),
+    Column("revision", Integer),
+    Column("take", Integer),
+    Column("action", Text, nullable=False),
+    Column("actor", PlainText, nullable=False),
+    Column("account", PlainText, nullable=False),
+    Column("signed_in", Boolean, nullable=False),
+    Column("at", UtcTimestamp, nullable=False),
+    Column("why", PlainText),
+    Column("snapshot_hash", Text),
+    Column("about", PlainText),  # a unit, a dossier's code, an answer
+    ForeignKeyConstraint(["report_id"], ["reports.report_id"]),
+    Index("ix_report_audit_report", "report_id", "audit_id"),
+)
+
+# The outbox. What a packet says never changes; triggers see to it.
+report_packets = Table(
+    "report_packets",
+    metadata,
+    Column("packet_id", Text, primary_key=True),
+    Column("stream_id", Text, nullable=False),  # `ReportPacket.report_id`, the key on Kafka
+    Column("report_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("take", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("form_version", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("made_at", UtcTimestamp, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("published_at", UtcTimestamp),
+    ForeignKeyConstraint(
+        ["report_id", "revision", "take"],
+        ["report_snapshots.report_id", "report_snapshots.revision", "report_snapshots.take"],
+    ),
+    CheckConstraint("state IN ('held', 'owed', 'published')", name="state"),
+    Index("ix_report_packets_report", "report_id", "revision"),
+)
+
+report_answers = Table(
+    "report_answers",
+    metadata,
+    Column("answer_id", Text, primary_key=True),
+    Column("stream_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("report_id", Text),  # null: it is about no packet of ours
+    Column("answer", Text, nullable=False),
+    Column("reason", PlainText),  # null: none was given, and a person must ask
+    Column("origin", Text, nullable=False),  # packet | person
+    Column("received_at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Index("ix_report_answers_report", "report_id", "revision"),
+)
+
+# Periods that were not opened, and why; or what is odd about one that was.
+report_faults = Table(
+    "report_faults",
+    metadata,
+    Column("regime", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("fault", Text, primary_key=True),
+    Column("other", Text, primary_key=True),  # "" where it is about no other period
+    Column("refused", Boolean, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+)
