@@ -35,6 +35,7 @@ class CrashPoint(StrEnum):
     AFTER_ANSWER = "after_answer"  # engine: the answer is there, nothing is settled
     AFTER_SETTLE = "after_settle"  # engine: settled, the receipt is not published
     AFTER_RECEIPT_PRODUCE = "after_receipt_produce"  # outbox: published, not marked as such
+    AFTER_REPORT_PRODUCE = "after_report_produce"  # reporting: packets on Kafka, not marked as such
 
 
 class BadCrashPoint(ValueError):

@@ -237,6 +237,50 @@ class Events:
         """The working day is over and not every mail of it went out. `why` is the last trouble."""
         self._log.error("mails_given_up", day=day, why=why)
 
+    # --- reports
+
+    def report_opened(self, *, report_id: str, window: str, due_on: str) -> None:
+        """A period has begun; it keeps this window and this due date."""
+        self._log.info("report_opened", report_id=report_id, window=window, due_on=due_on)
+
+    def report_period_refused(self, *, regime: str, period: str, fault: str, other: str) -> None:
+        """A period cannot be opened until somebody sets it right; it is noted in the ledger."""
+        self._error(
+            "report_period_refused",
+            (regime, period, fault),
+            regime=regime,
+            period=period,
+            fault=fault,
+            other=other,
+        )
+
+    def report_frozen(
+        self, *, report_id: str, snapshot_hash: str, imbalances: int, provisional: int
+    ) -> None:
+        """The figures of a period were frozen; `imbalances` keep the report from being sent."""
+        log = self._log.error if imbalances else self._log.info
+        log(
+            "report_frozen",
+            report_id=report_id,
+            snapshot_hash=snapshot_hash,
+            imbalances=imbalances,
+            provisional=provisional,
+        )
+
+    def report_submitted(self, *, report_id: str, revision: int) -> None:
+        """An approved report was handed over by the hub itself."""
+        self._log.info("report_submitted", report_id=report_id, revision=revision)
+
+    def report_not_submitted(self, *, report_id: str, reason: str) -> None:
+        """An approved report waits for a person; `reason` is a word of a closed list."""
+        self._error("report_not_submitted", (report_id, reason), report_id=report_id, reason=reason)
+
+    def reports_published(self, *, packets: int, at: float) -> None:
+        """The broker has confirmed so many packets, at `at`, seconds since the epoch."""
+        self.metrics.events_processed[Flow.REPORTING, "published"].inc(packets)
+        self.metrics.report_published.set(at)
+        self._log.info("reports_published", packets=packets)
+
     # --- flows
 
     def reckoned(self, *, dossiers: int) -> None:

@@ -29,6 +29,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from schemas.dossier.mappings import CodeList
 from schemas.ledger.model import OPEN_STATES, Outcome, TargetCounts
 from schemas.reasons import Reason
+from schemas.reports.states import State
 
 # Otherwise every counter has a second series that nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types all but this
@@ -66,6 +67,7 @@ class Flow(StrEnum):
     LEDGER = "ledger"
     RECEIPTS = "receipts"
     FIGURES = "figures"
+    REPORTING = "reporting"
     RECEIVE = "receive"  # over HTTP; every other flow moves what a topic or the ledger holds
 
 
@@ -97,6 +99,7 @@ FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
     Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered", "observed", "refused"),
     Flow.RECEIPTS: ("published",),
     Flow.FIGURES: ("reckoned",),
+    Flow.REPORTING: ("published",),
     Flow.RECEIVE: ("observed", "refused"),
 }
 
@@ -319,6 +322,39 @@ class Metrics:
             registry=self.registry,
         )
 
+        # --- periodic reports: one process tells them
+        self.reports = self._gauge(
+            "hub_reports",
+            "Reports by the state of their newest figures.",
+            ["state"],
+            [(state,) for state in State],
+        )
+        self.report_due = self._told(
+            "hub_report_due_timestamp_seconds",
+            "End of the day by which the next report of a regime that was not sent is due.",
+            ["regime"],
+        )
+        self.report_open_revisions = Gauge(
+            "hub_report_open_revisions",
+            "Reports whose figures would be others today, or whose next revision is under way.",
+            registry=self.registry,
+        )
+        self.report_periods_refused = Gauge(
+            "hub_report_periods_refused",
+            "Periods that cannot be opened until somebody sets them right.",
+            registry=self.registry,
+        )
+        self.report_published = Gauge(
+            "hub_report_last_success_timestamp_seconds",
+            "When a report's packets were last put on Kafka.",
+            registry=self.registry,
+        )
+        self.reports_looked_at = Gauge(
+            "hub_reports_looked_at_timestamp_seconds",
+            "When this process last looked after the reports; 0: another one does.",
+            registry=self.registry,
+        )
+
         # --- the hub itself
         self.dead_letter_writes_failed = Counter(
             "hub_dead_letter_writes_failed_total",
@@ -436,6 +472,32 @@ class Metrics:
         for gauge in (self.rate_numerator, self.rate_denominator, self.rate_ratio, self.figures):
             gauge.clear()
         self.rates_counted.set(0)
+
+    def take_reports(
+        self,
+        states: Mapping[str, int],
+        due: Mapping[str, float],
+        *,
+        open_revisions: int,
+        periods_refused: int,
+        looked_at: float,
+    ) -> None:
+        """Take over how the reports stand at `looked_at`; times are seconds since the epoch.
+
+        `due`: by regime, of the next report that was not sent; a regime without one is left out.
+        """
+        for state in State:
+            self.reports[state,].set(states.get(state, 0))
+        self.report_due.clear()
+        for regime, moment in due.items():
+            self.report_due.labels(regime).set(moment)
+        self.report_open_revisions.set(open_revisions)
+        self.report_periods_refused.set(periods_refused)
+        self.reports_looked_at.set(looked_at)
+
+    def forget_reports(self) -> None:
+        """Another process tells them now."""
+        self.take_reports({}, {}, open_revisions=0, periods_refused=0, looked_at=0)
 
     def names(self) -> frozenset[str]:
         """The names of all metrics, as rules and dashboards write them, without `_bucket` and such."""

@@ -36,6 +36,15 @@ from pydantic_settings import (
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.one_stop.config import OneStopSettings
 from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
+from schemas.reports.periods import (
+    DUE_DAY,
+    WRITE_PERIOD,
+    WRITE_WINDOW,
+    Calendar,
+    PeriodKind,
+    parse_period,
+    parse_window,
+)
 from schemas.sealing import parse_key
 from schemas.topics import PARTITIONS
 from streams.recipients import parse_addresses
@@ -444,6 +453,106 @@ class ReceiveSettings(_Section):
         return {} if self.keys_file is None else read_sender_keys(self.keys_file)
 
 
+class RegimeSettings(_Section):
+    """The periods of one report regime."""
+
+    calendar: Calendar = Calendar.DECREE
+    kinds: tuple[PeriodKind, ...] = Field(
+        default=(PeriodKind.MONTH, PeriodKind.QUARTER, PeriodKind.HALF, PeriodKind.YEAR),
+        min_length=1,
+    )
+    due_day: int = Field(default=DUE_DAY, ge=1, le=28)
+
+
+class ReportingSettings(_Section):
+    """Periodic reports to the Government's system (`thongsuot report`). Off until an agency is set."""
+
+    agency: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z0-9]+(\.[A-Z0-9]+)*$",
+        description="Code of the agency that reports, e.g. H44; empty: no reports are made.",
+    )
+    regimes: dict[str, RegimeSettings] = Field(
+        default={"II.06": RegimeSettings()},
+        description="Report regimes, JSON: by code calendar (decree: 15th to 14th; civil), kinds (month, quarter, half, nine_months, year) and due_day (of the period's last month; of the month after it with civil). A period that has begun keeps its window.",
+    )
+    nine_months: bool = Field(
+        default=False,
+        description="Every regime also reports nine months; Decree 09/2019 has no such period.",
+    )
+    windows: dict[str, str] = Field(
+        default={},
+        description='Windows that differ from the calendar, JSON, for a change of it: {"II.06/2026-09": "2026-09-01..2026-09-14"}.',
+    )
+    unit_days: int = Field(
+        default=3,
+        ge=0,
+        le=15,
+        description="Units confirm so many working days before the last day on which the report can be sent.",
+    )
+    settle_minutes: int = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        description="Figures are frozen so long after the cut-off, so that what was recorded before it has arrived. Minutes.",
+    )
+    jump_percent: float = Field(
+        default=30.0,
+        gt=0,
+        description="A unit's figure that differs by more than this from the period before is shown to the signer. Per cent.",
+    )
+    reminder_days: tuple[int, ...] = Field(
+        default=(3, 1, 0),
+        description="Reminders are mailed so many working days before a deadline, JSON; on days off none are.",
+    )
+    signers: str = Field(
+        default="",
+        description="Addresses that are reminded of reports to be signed and sent, separated by commas.",
+    )
+    submit: Literal["approved", "person"] = Field(
+        default="approved",
+        description="approved: an approved report is sent at once; person: only by thongsuot report submit.",
+    )
+    late: Literal["reason", "refused"] = Field(
+        default="reason",
+        description="After the due date a report is sent with a reason and marked late (reason), or not at all (refused).",
+    )
+
+    @field_validator("regimes")
+    @classmethod
+    def _codes_are_codes(cls, value: dict[str, RegimeSettings]) -> dict[str, RegimeSettings]:
+        for code in value:
+            if not code or "/" in code or code != code.strip():
+                raise PydanticCustomError("regime", "has a code that is empty or has a / in it")
+        return value
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, window in value.items():
+            if parse_period(key.rpartition("/")[2]) is None or not key.rpartition("/")[0]:
+                raise PydanticCustomError("window", "{why}", {"why": f"{key}: {WRITE_PERIOD[1]}"})
+            if parse_window(window) is None:
+                raise PydanticCustomError("window", "{why}", {"why": f"{key}: {WRITE_WINDOW[1]}"})
+        return value
+
+    @field_validator("reminder_days")
+    @classmethod
+    def _are_days(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= day <= 15 for day in value):
+            raise PydanticCustomError("days", "has a number that is not between 0 and 15")
+        return value
+
+    @field_validator("signers")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        try:
+            parse_addresses(value)
+        except ValueError as error:
+            raise PydanticCustomError("address", "{why}", {"why": str(error)}) from None
+        return value
+
+
 class MonitoringSettings(_Section):
     """Where metrics and health are served, how logs look, and what counts as in time."""
 
@@ -546,6 +655,9 @@ class Settings(BaseSettings):
     )
     receive: ReceiveSettings = Field(
         default_factory=ReceiveSettings, description="The signed intake of observations."
+    )
+    reporting: ReportingSettings = Field(
+        default_factory=ReportingSettings, description="Periodic reports."
     )
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
@@ -736,5 +848,10 @@ def _shown(value: object) -> str:
     if isinstance(value, BaseModel):
         return value.model_dump_json()
     if isinstance(value, dict | list | tuple | set | frozenset):
-        return json.dumps(value if isinstance(value, dict) else list(value), default=str)
+        shown = value if isinstance(value, dict) else list(value)
+        return json.dumps(shown, default=_plain)
     return str(value)
+
+
+def _plain(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)

@@ -743,10 +743,10 @@ report_packets = Table(
     "report_packets",
     metadata,
     Column("packet_id", Text, primary_key=True),
+    Column("take", Integer, primary_key=True, autoincrement=False),
     Column("stream_id", Text, nullable=False),  # `ReportPacket.report_id`, the key on Kafka
     Column("report_id", Text, nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("take", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("form", Text, nullable=False),
     Column("form_version", Text, nullable=False),

@@ -1,1 +1,1 @@
-"""Reports to the Government: figures, their life, regimes, documents."""
+"""Periodic reports: counted, frozen, signed, sent, explained."""

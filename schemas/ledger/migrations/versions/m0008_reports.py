@@ -175,10 +175,10 @@ def upgrade() -> None:
     op.create_table(
         "report_packets",
         sa.Column("packet_id", sa.Text(), nullable=False),
+        sa.Column("take", sa.Integer(), nullable=False),
         sa.Column("stream_id", sa.Text(), nullable=False),
         sa.Column("report_id", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("take", sa.Integer(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("form", sa.Text(), nullable=False),
         sa.Column("form_version", sa.Text(), nullable=False),
@@ -195,7 +195,7 @@ def upgrade() -> None:
             ["report_snapshots.report_id", "report_snapshots.revision", "report_snapshots.take"],
             name=op.f("fk_report_packets_report_snapshots"),
         ),
-        sa.PrimaryKeyConstraint("packet_id", name=op.f("pk_report_packets")),
+        sa.PrimaryKeyConstraint("packet_id", "take", name=op.f("pk_report_packets")),
     )
     op.create_index("ix_report_packets_report", "report_packets", ["report_id", "revision"])
     op.create_table(
