@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from schemas.dossier.mappings import Codes
 from schemas.ledger.model import SeenRow
-from schemas.records import DossierEvent, Feed, Notice
+from schemas.records import Feed, Notice
+
+E = TypeVar("E", contravariant=True)
+"""The record type that a sink carries: `DossierEvent`, or `ReportPacket`."""
 
 # --- sinks -----------------------------------------------------------------------------------------
 
@@ -118,7 +121,7 @@ class LookupAnswer:
     steps: tuple[str, ...] | None = None
 
 
-class Sink(Protocol):
+class Sink(Protocol[E]):
     """Speaks to one target. Mapping and `shown` are pure; the five calls raise only `connectors.errors`.
 
     `create` and `update` send the full state; `append_steps` sends steps in the given order.
@@ -128,11 +131,11 @@ class Sink(Protocol):
     target: str
     abilities: Abilities
 
-    def state_request(self, event: DossierEvent, codes: Codes) -> StateRequest:
+    def state_request(self, event: E, codes: Codes) -> StateRequest:
         """Map a state. Raises `RejectedError` (unmapped, field_missing, field_too_long, field_invalid)."""
         ...
 
-    def step_request(self, event: DossierEvent, codes: Codes) -> StepRequest:
+    def step_request(self, event: E, codes: Codes) -> StepRequest:
         """Map the event's step. Raises `RejectedError`."""
         ...
 
