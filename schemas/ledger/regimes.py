@@ -26,6 +26,7 @@ from schemas.ledger.tables import (
 )
 from schemas.reports import packets
 from schemas.reports.canonical import digest
+from schemas.reports.cells import CellPlace
 from schemas.reports.regimes import Catalogue, Received, judge, key_of
 
 
@@ -39,13 +40,6 @@ class FormPlace(NamedTuple):
     regime: str
     form: str
     form_version: str
-
-
-class CellPlace(NamedTuple):
-    """A cell of a form. `row` is "" where the form has no fixed rows."""
-
-    row: str
-    column: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

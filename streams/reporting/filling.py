@@ -13,8 +13,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from schemas.ledger.regimes import CellPlace, CellSource, FormPlace
+from schemas.ledger.regimes import CellSource, FormPlace
 from schemas.reports.canonical import number_text
+from schemas.reports.cells import AGENCY, Cell, CellPlace, cells_of, unfillable
 from schemas.reports.kinds import PacketKind
 from schemas.reports.packets import (
     CellType,
@@ -30,7 +31,6 @@ from schemas.reports.packets import (
     ListRow,
     Nature,
 )
-from streams.reporting.cells import AGENCY, Cell, cells_of, unfillable
 
 Value = str | int | Decimal | None
 

@@ -24,9 +24,10 @@ from schemas.ledger.regimes import CellSource
 from schemas.ledger.report_store import report_id_of
 from schemas.ledger.tables import report_snapshots
 from schemas.reports import snapshots
+from schemas.reports.cells import Cell
 from schemas.reports.periods import Window
 from schemas.reports.snapshots import Snapshot
-from streams.reporting.cells import Cell, Source, constant
+from streams.reporting.cell_sources import Source, constant
 from streams.reporting.filling import Figure
 
 FORM_206 = "II.06"

@@ -13,12 +13,12 @@ import pytest
 from schemas.ledger import regimes
 from schemas.ledger.database import Lane
 from schemas.ledger.regimes import (
-    CellPlace,
     CellSource,
     CursorMoved,
     FormPlace,
     RefusedPacket,
 )
+from schemas.reports.cells import CellPlace
 from tests.unit.reporting.regimes_received import AT, FORM, REGIME, WHOLE
 
 PLACE = FormPlace("CDS", "CDS.01", "1")

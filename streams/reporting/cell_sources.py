@@ -1,14 +1,8 @@
-"""The cells of a form: which there are, what each holds, and which table of sources fits them. Pure.
-
-A form with fixed rows has a cell for each row and column; one whose rows are made from agencies has one for each
-column, filled for every agency. A row that others hang on and that has no indicator is a heading without cells
-(inferred: the regulation's tables are not public). A set of KPIs has a cell for each.
-"""
+"""The table that says from what the cells of a form are filled: read whole, or refused with every fault. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -17,17 +11,12 @@ from monitoring.rates import plan
 from monitoring.rates.catalogue import near as like
 from monitoring.rates.catalogue import packaged
 from schemas.dossier.csv_table import Row, Table
-from schemas.ledger.regimes import CellPlace, CellSource
+from schemas.ledger.regimes import CellSource
+from schemas.reports.cells import Cell, CellPlace, cells_of
 from schemas.reports.packets import CellType, Form, KpiSet
 
 COLUMNS = ("row", "column", "source", "argument", "optional")
 """Of the table that people keep: CSV, in any order."""
-
-VALUE = "value"
-"""The column of a KPI."""
-
-AGENCY = "agency"
-"""The one axis that can be filled; rows are made from the agencies that have figures."""
 
 FORM_COLUMNS = tuple(f"c{number}" for number in range(3, 14))
 """Of form II.06."""
@@ -53,53 +42,6 @@ FITS: Mapping[CellType, frozenset[Source]] = {
     CellType.BOOLEAN: frozenset({Source.CONSTANT, Source.NONE}),
 }
 """Which sources can give what a cell holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One cell: its name for people, what it holds, and its unit."""
-
-    place: CellPlace
-    name: str
-    type: CellType
-    unit: str | None
-
-
-def cells_of(form: Form | KpiSet) -> Sequence[Cell]:
-    """All cells, in the order of the form."""
-    if isinstance(form, KpiSet):
-        return [
-            Cell(
-                place=CellPlace(kpi.code, VALUE),
-                name=kpi.name,
-                type=CellType.DECIMAL,
-                unit=kpi.unit,
-            )
-            for kpi in form.kpis
-        ]
-    parents = {row.parent for row in form.rows}
-    rows = [
-        (row.code, f"{row.name} – ")
-        for row in form.rows
-        if row.indicator is not None or row.code not in parents
-    ] or [("", "")]
-    return [
-        Cell(
-            place=CellPlace(row, column.code),
-            name=f"{name}{column.name}",
-            type=column.type,
-            unit=column.unit,
-        )
-        for row, name in rows
-        for column in form.columns
-    ]
-
-
-def unfillable(form: Form | KpiSet) -> tuple[str, ...]:
-    """Axes from which rows cannot be made; with one, the form cannot be filled."""
-    if isinstance(form, KpiSet) or form.rows:
-        return ()
-    return tuple(axis.code for axis in form.axes if axis.code != AGENCY)
 
 
 def parse_mapping(text: str, where: str, form: Form | KpiSet) -> dict[CellPlace, CellSource]:
