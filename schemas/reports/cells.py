@@ -74,6 +74,15 @@ def unfillable(form: Form | KpiSet) -> tuple[str, ...]:
     return tuple(axis.code for axis in form.axes if axis.code != AGENCY)
 
 
+def made_by_agency(form: Form | KpiSet) -> bool:
+    """Whether a form has rows for agencies, and for nothing else."""
+    return (
+        not isinstance(form, KpiSet)
+        and not form.rows
+        and tuple(axis.code for axis in form.axes) == (AGENCY,)
+    )
+
+
 def is_mapped(form: Form | OutlineForm | KpiSet, mapped: Collection[CellPlace]) -> bool:
     """Whether somebody has said from what every cell is filled. The words of an outline a person writes."""
     if isinstance(form, OutlineForm):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from schemas.ledger.regimes import CellSource, FormPlace
 from schemas.reports.canonical import number_text
-from schemas.reports.cells import AGENCY, Cell, CellPlace, cells_of, unfillable
+from schemas.reports.cells import AGENCY, Cell, CellPlace, cells_of, made_by_agency, unfillable
 from schemas.reports.kinds import PacketKind
 from schemas.reports.packets import (
     CellType,
@@ -139,8 +139,7 @@ def fill(
     if kind not in (PacketKind.FIGURES, PacketKind.LIST_FIGURES, PacketKind.KPI_VALUES):
         raise ValueError(f"{kind} is filled with words, not with figures")
     axes = unfillable(form)
-    by_agency = not isinstance(form, KpiSet) and not form.rows and bool(form.axes) and not axes
-    rows: Sequence[str | None] = list(sources.agencies()) if by_agency else [None]
+    rows: Sequence[str | None] = list(sources.agencies()) if made_by_agency(form) else [None]
     cells = tuple(
         _filled(kind, cell, agency, mapping.get(cell.place), sources)
         for agency in rows
@@ -148,7 +147,7 @@ def fill(
     )
     content = None
     if not axes and not any(one.outcome in BLOCKS for one in cells):
-        content = _content(kind, form, cells, by_agency=by_agency)
+        content = content_of(kind, form, cells)
     return Filled(place=place, kind=kind, cells=cells, axes=axes, content=content)
 
 
@@ -180,9 +179,9 @@ def _filled(
 # --- the content -------------------------------------------------------------------------------------
 
 
-def _content(
-    kind: PacketKind, form: Form | KpiSet, cells: Sequence[FilledCell], *, by_agency: bool
-) -> Content:
+def content_of(kind: PacketKind, form: Form | KpiSet, cells: Sequence[FilledCell]) -> Content:
+    """What is sent of cells that do not block, in the order of the form."""
+    by_agency = made_by_agency(form)
     provisional = [one for one in cells if one.outcome is Outcome.PROVISIONAL]
     nature = Nature.ESTIMATE if provisional else Nature.ACTUAL
     if isinstance(form, KpiSet):
