@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection
 
@@ -52,14 +52,26 @@ class Refusal(StrEnum):
 
 
 class Arrived(Protocol):
-    """A packet as it was fetched. `content` is None where it could not be understood: `detail` names the place."""
+    """A packet as it was fetched. `number` is the sender's, the same when a page is read again; `raw` its bytes."""
 
     @property
-    def packet_id(self) -> str: ...
+    def number(self) -> str: ...
     @property
-    def body(self) -> bytes: ...
+    def raw(self) -> bytes: ...
+
+
+@runtime_checkable
+class Understood(Arrived, Protocol):
+    """One that was understood."""
+
     @property
-    def content(self) -> Content | None: ...
+    def content(self) -> Content: ...
+
+
+@runtime_checkable
+class NotUnderstood(Arrived, Protocol):
+    """One that was not. `detail` names the element, never what stands in it."""
+
     @property
     def detail(self) -> str: ...
 
@@ -68,9 +80,9 @@ class Page(Protocol):
     """Some packets, how far was read with them, and whether there are more now."""
 
     @property
-    def packets(self) -> Sequence[Arrived]: ...
+    def packets(self) -> Sequence[Understood | NotUnderstood]: ...
     @property
-    def cursor(self) -> str: ...
+    def cursor(self) -> str | None: ...
     @property
     def more(self) -> bool: ...
 
@@ -79,7 +91,7 @@ class Mailbox(Protocol):
     """The reporting system's outbox towards us."""
 
     async def read(self, cursor: str | None) -> Page:
-        """What came after a place; from the beginning without one. Raises `DeliveryError`."""
+        """What came after a place; from the beginning without one. Packets move the cursor. Raises `DeliveryError`."""
         ...
 
 
@@ -165,8 +177,8 @@ class Inbox:
             self._wait(error)
             return False
         self._patience, self.waits_for = _PATIENCE_SECONDS, None
-        if page.packets or page.cursor != cursor:
-            await self._take(cursor, page)
+        if page.cursor is not None and page.cursor != cursor:
+            await self._take(cursor, page.cursor, page)
         if not page.more:
             self._not_before = self._clock() + self._every
         return page.more
@@ -182,12 +194,12 @@ class Inbox:
         self.waits_for = error.reason.value
         self._events.report_inbox_waits(reason=error.reason.value, wait=wait)
 
-    async def _take(self, cursor: str | None, page: Page) -> None:
+    async def _take(self, cursor: str | None, new: str, page: Page) -> None:
         found = _sorted(page.packets)
         now = self._wall()
         for packet_id, status in found.answers:
             await self._answer(packet_id, status, now)
-        outcomes = await self._keep(cursor, page, found, now)
+        outcomes = await self._keep(cursor, new, page, found, now)
         if outcomes is None:
             return  # another process was faster
         kinds = {packet_id: kind_of(content).value for packet_id, content in found.definitions}
@@ -197,7 +209,7 @@ class Inbox:
             )
         for arrived, reason, detail in found.refused:
             self._events.report_packet_refused(
-                packet_id=arrived.packet_id, reason=reason.value, detail=detail
+                packet_id=arrived.number, reason=reason.value, detail=detail
             )
 
     async def _answer(self, packet_id: str, status: ReportStatus, now: datetime) -> None:
@@ -220,13 +232,13 @@ class Inbox:
         )
 
     async def _keep(
-        self, cursor: str | None, page: Page, found: _Sorted, now: datetime
+        self, cursor: str | None, new: str, page: Page, found: _Sorted, now: datetime
     ) -> dict[str, str] | None:
         """What became of each definition; None: somebody else has read on meanwhile, and nothing was written."""
-        bodies = {arrived.packet_id: arrived for arrived in page.packets}
+        bodies = {arrived.number: arrived for arrived in page.packets}
 
         def work(connection: Connection) -> tuple[dict[str, str], list[str]]:
-            regimes.move_cursor(connection, SOURCE, FEED, cursor, page.cursor)
+            regimes.move_cursor(connection, SOURCE, FEED, cursor, new)
             outcomes, reused = {}, []
             for packet_id, content in found.definitions:
                 taken = regimes.put_catalogue(connection, packet_id, content, now)
@@ -252,10 +264,10 @@ class Inbox:
         regimes.put_refused(
             connection,
             RefusedPacket(
-                packet_id=arrived.packet_id,
+                packet_id=arrived.number,
                 reason=reason.value,
                 detail=detail,
-                sealed=self._sealer.seal(arrived.body, sealed_with(arrived.packet_id)),
+                sealed=self._sealer.seal(arrived.raw, sealed_with(arrived.number)),
                 received_at=now,
             ),
         )
@@ -269,7 +281,7 @@ def sealed_with(packet_id: str) -> str:
 def _sorted(packets: Sequence[Arrived]) -> _Sorted:
     found = _Sorted([], [], [])
     for one in packets:
-        if one.content is None:
+        if isinstance(one, NotUnderstood):
             found.refused.append((one, Refusal.UNREADABLE, one.detail))
         elif isinstance(one.content, ReportStatus):
             if (
@@ -277,7 +289,7 @@ def _sorted(packets: Sequence[Arrived]) -> _Sorted:
             ):  # only the sender of a report withdraws it
                 found.refused.append((one, Refusal.NOT_FOR_US, "state"))
             else:
-                found.answers.append((one.packet_id, one.content))
+                found.answers.append((one.number, one.content))
         else:
             try:
                 key_of(one.content)
@@ -287,7 +299,7 @@ def _sorted(packets: Sequence[Arrived]) -> _Sorted:
             except ValueError:
                 found.refused.append((one, Refusal.NOT_FOR_US, "kind"))
             else:
-                found.definitions.append((one.packet_id, one.content))
+                found.definitions.append((one.number, one.content))
     return found
 
 
