@@ -52,7 +52,10 @@ from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection
 from streams.mail import MailServer
 from streams.producer import Producer
+from streams.recipients import parse_addresses, read_recipients
 from streams.reference import read_reference
+from streams.reporting.reminders import Reminders
+from streams.reporting.wiring import fillings
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
@@ -62,6 +65,7 @@ from streams.topology import Parts, WorkerPart
 from streams.upkeep import Upkeep
 
 _PRODUCER_STOP_SECONDS = 5.0
+_REMINDER_HOUR = 8  # of Viet Nam, where no hour of the daily mail is set
 
 
 def utc_now() -> datetime:
@@ -207,6 +211,8 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             found += _figures(hub, opened)
         if WorkerPart.TODAY in wanted:
             found += _today(hub, opened)
+        if WorkerPart.REPORTING in wanted:
+            found += _reporting(hub, opened)
         if WorkerPart.RECEIVE in wanted and hub.settings.receive.port is not None:
             receiver = topology.receive(hub)
             await receiver.open()
@@ -262,6 +268,34 @@ def _today(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
     opened.push_async_callback(lane.close)
     post = Post(lane, MailServer(mail), hub.hasher)
     return topology.today(hub, hour=mail.hour, lane=lane, post=post)
+
+
+def _reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
+    """Nothing, unless the settings say who reports."""
+    settings = hub.settings
+    if settings.reporting.agency is None:
+        return []
+    reference = read_reference(settings.reference)
+    lane = Lane(settings.ledger_url.get_secret_value(), "ledger-reporting", seconds=None)
+    opened.push_async_callback(lane.close)
+    reminders = None
+    if settings.mail.host is not None:
+        file = settings.reference.recipients_file
+        reminders = Reminders(
+            lane=lane,
+            server=MailServer(settings.mail),
+            hasher=hub.hasher,
+            events=hub.events,
+            calendar=reference.calendar,
+            signers=parse_addresses(settings.reporting.signers),
+            recipients=lambda: {} if file is None else read_recipients(file, ()),
+            days=settings.reporting.reminder_days,
+            hour=_REMINDER_HOUR if settings.mail.hour is None else settings.mail.hour,
+        )
+    found = fillings(settings.reporting, lane, hub.decode_event, hub.upkeep.codes)
+    return topology.reporting(
+        hub, lane=lane, fillings=found, calendar=reference.calendar, reminders=reminders
+    )
 
 
 def understand_one_stop(hub: Hub) -> Understand:

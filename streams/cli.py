@@ -35,6 +35,7 @@ from streams.rates import rates
 from streams.rates_hub import add_to as add_hub_rates
 from streams.rates_portal import portal
 from streams.rates_today import rates_today
+from streams.reporting.commands import report
 from streams.sender_keys import sender_line
 from streams.settings import Settings
 from streams.topology import WorkerPart
@@ -55,6 +56,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
+app.add_typer(report, name="report")
 rates.add_typer(observations, name="observations")
 add_hub_rates(rates)
 rates.add_typer(portal, name="portal")

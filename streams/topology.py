@@ -8,6 +8,7 @@ one-stop system ─► onestop.notices ─► dossier.events ─► ledger ─�
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from connectors.protocols import Source
 from monitoring.metrics import Flow, engine_flow
 from monitoring.rates import plan
 from monitoring.rates.reckoning import Rules
+from schemas.dossier.working_calendar import WorkingCalendar
 from schemas.ledger.database import Lane
 from schemas.ledger.model import Fence
 from schemas.records import Feed
@@ -35,6 +37,11 @@ from streams.observations_flow import ObservationsToLedger
 from streams.observations_intake import ObservationsIntake
 from streams.receipts import Receipts
 from streams.receive import Receiver
+from streams.reporting.approvals import Desk
+from streams.reporting.closing import Closing, ClosingOptions
+from streams.reporting.counting import Filling
+from streams.reporting.reminders import Reminders
+from streams.reporting.wiring import regimes
 from streams.routing import dues
 from streams.singleton import Singleton
 from streams.supervisor import Part
@@ -57,6 +64,7 @@ class WorkerPart(StrEnum):
     DELIVER = "deliver"
     FIGURES = "figures"
     TODAY = "today"
+    REPORTING = "reporting"
     RECEIVE = "receive"
 
 
@@ -171,6 +179,41 @@ def today(hub: Hub, *, hour: int, lane: Lane, post: Post) -> Parts:
     )
     hub.health.watch("today", lambda: part.beats, waits_for=lambda: part.waits_for)
     return [("today", part)]
+
+
+def reporting(
+    hub: Hub,
+    *,
+    lane: Lane,
+    fillings: Mapping[str, Filling],
+    calendar: WorkingCalendar,
+    reminders: Reminders | None,
+) -> Parts:
+    """ledger ─► reports: frozen, signed by people ─► report.packets; one process does it."""
+    wanted = hub.settings.reporting
+    desk = Desk(lane, fillings, calendar=calendar, wall=hub.wall, late=wanted.late == "reason")
+    service = Closing(
+        ledger=hub.ledger,
+        lane=lane,
+        fillings=fillings,
+        regimes=regimes(wanted),
+        calendar=calendar,
+        desk=desk,
+        producer=hub.producer,
+        seal=hub.sealer.seal,
+        encode=hub.codec.encode,
+        owner=hub.owner,
+        events=hub.events,
+        wall=hub.wall,
+        reminders=reminders,
+        options=ClosingOptions(
+            settle=timedelta(minutes=wanted.settle_minutes),
+            submit=wanted.submit == "approved",
+            silence=hub.settings.capture.stand_by_seconds,
+        ),
+    )
+    hub.health.watch(Flow.REPORTING, lambda: service.beats, waits_for=lambda: service.waits_for)
+    return [(Flow.REPORTING, service)]
 
 
 def receive(hub: Hub) -> Receiver:

@@ -69,8 +69,11 @@ class Answered:
 
 
 def stream_id_of(kind: PacketKind, regime: str, form: str, period: str, agency: str) -> str:
-    """`ReportPacket.report_id`: what Kafka and the engine keep in order."""
-    return f"{kind.value}/{regime}/{form}/{period}/{agency}"
+    """`ReportPacket.report_id`: what Kafka and the engine keep in order. A slash or % in a code is written as %xx."""
+    quoted = (
+        each.replace("%", "%25").replace("/", "%2F") for each in (regime, form, period, agency)
+    )
+    return "/".join((kind.value, *quoted))
 
 
 def hold(connection: Connection, take: Take, packed: Sequence[Packed]) -> None:

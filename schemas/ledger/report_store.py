@@ -108,6 +108,21 @@ class Take:
         return self.report_id, self.revision, self.take
 
 
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """Where a take stands, and nothing more of it."""
+
+    report_id: str
+    revision: int
+    take: int
+    state: State
+
+    @property
+    def ref(self) -> tuple[str, int, int]:
+        """What names it."""
+        return self.report_id, self.revision, self.take
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who does something: the name given, and the account of the operating system. `signed_in`: somebody has
@@ -377,12 +392,16 @@ def newest(connection: Connection, report_id: str, *, lock: bool = False) -> Tak
     return None if row is None else _take(row)
 
 
-def newest_takes(connection: Connection) -> dict[str, Take]:
-    """The take that counts of every report that has one."""
-    found: dict[str, Take] = {}
-    for row in connection.execute(_takes(None)):
-        if row.report_id not in found:
-            found[row.report_id] = _take(row)
+def standings(connection: Connection) -> dict[str, list[Stood]]:
+    """Where every take of every report stands, the newest first; a report without figures is left out."""
+    columns = report_takes.c
+    query = select(columns.report_id, columns.revision, columns.take, columns.state).order_by(
+        columns.report_id, columns.revision.desc(), columns.take.desc()
+    )
+    found: dict[str, list[Stood]] = {}
+    for row in connection.execute(query):
+        stood = Stood(row.report_id, row.revision, row.take, State(row.state))
+        found.setdefault(row.report_id, []).append(stood)
     return found
 
 
@@ -474,7 +493,7 @@ def _take(row: AnyRow) -> Take:
 
 
 def put_draft(
-    connection: Connection, take: Take, known_at: datetime, changes: Sequence[Change]
+    connection: Connection, take: Take | Stood, known_at: datetime, changes: Sequence[Change]
 ) -> None:
     """Say how the figures would be now; no changes: there is no draft."""
     if not changes:

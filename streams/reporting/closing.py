@@ -29,7 +29,7 @@ from schemas.ledger.database import Lane
 from schemas.ledger.fences import require_singleton
 from schemas.ledger.model import CaptureLedger, LedgerUnavailable, SingletonFence, StaleOwner
 from schemas.ledger.report_outbox import Packet
-from schemas.ledger.report_store import Report, Take
+from schemas.ledger.report_store import Draft, Report, Stood, Take
 from schemas.records import ReportPacket
 from schemas.registry import RegistryUnavailable
 from schemas.reports import snapshots
@@ -260,8 +260,8 @@ class Closing:
                     imbalances=len(frozen.imbalances),
                     provisional=sum(frozen.provisional.values()),
                 )
-        for report_id, take in (await self._lane.read(report_store.newest_takes)).items():
-            if take.state is State.CUT_OFF:
+        for report_id, takes in (await self._lane.read(report_store.standings)).items():
+            if takes[0].state is State.CUT_OFF:
                 await self._owned(
                     fence,
                     lambda c, report_id=report_id: ask_units(c, report_id, self._actor),  # type: ignore[misc]
@@ -271,7 +271,7 @@ class Closing:
         """Hand approved reports over while that is in time; later a person must give the reason."""
         if not self._options.submit:
             return
-        for report_id, take in (await self._lane.read(report_store.newest_takes)).items():
+        for report_id, (take, *_) in (await self._lane.read(report_store.standings)).items():
             if take.state is not State.APPROVED:
                 continue
             await self._owned(fence, lambda c: None)
@@ -308,10 +308,11 @@ class Closing:
         recent = await self._lane.read(
             lambda c: report_store.all_reports(c, ends_from=civil_day(now - _DRAFTED))
         )
-        newest = await self._lane.read(report_store.newest_takes)
+        stood = await self._lane.read(report_store.standings)
         every = timedelta(seconds=self._options.draft_every)
         for report in recent:
-            take, filling = newest.get(report.report_id), self._fillings.get(report.regime)
+            take, *_ = stood.get(report.report_id, [None])
+            filling = self._fillings.get(report.regime)
             last = self._drafted_at.get(report.report_id)
             if take is None or filling is None or (last is not None and now < last + every):
                 continue
@@ -329,24 +330,22 @@ class Closing:
 
     async def _tell(self) -> None:
         now = self._wall()
-        opened, newest, sent, drafts, refused = await self._lane.read(_standings)
+        opened, stood, drafts, refused = await self._lane.read(_standings)
+        sent = {name for name, takes in stood.items() if any(t.state in SENT for t in takes)}
         due: dict[str, float] = {}
         for report in opened:
             if report.report_id not in sent:
                 end = _end_of(report).timestamp()
                 due[report.regime] = min(due.get(report.regime, end), end)
         states = Counter(
-            newest[one.report_id].state if one.report_id in newest else State.OPEN for one in opened
+            stood[one.report_id][0].state if one.report_id in stood else State.OPEN
+            for one in opened
         )
-        under_way = {
-            report_id
-            for report_id, take in newest.items()
-            if report_id in sent and take.state not in SENT
-        }
+        under_way = {name for name in sent if stood[name][0].state not in SENT}
         stale = {
-            report_id
-            for report_id, draft in drafts.items()
-            if newest[report_id].ref == (report_id, draft.revision, draft.take)
+            name
+            for name, draft in drafts.items()
+            if stood[name][0].ref == (name, draft.revision, draft.take)
         }
         self._events.metrics.take_reports(
             {state.value: number for state, number in states.items()},
@@ -418,7 +417,7 @@ def packet_of(
 
 def _without_figures(connection: Connection) -> list[Report]:
     """Oldest first, so that what one report leaves open is there when the next takes it over."""
-    frozen = report_store.newest_takes(connection)
+    frozen = report_store.standings(connection)
     found = [one for one in report_store.all_reports(connection) if one.report_id not in frozen]
     return sorted(found, key=lambda one: (one.window.last, one.window.first, one.report_id))
 
@@ -439,22 +438,13 @@ def _owed(connection: Connection) -> list[tuple[Report, Take, Packet]]:
 
 def _standings(
     connection: Connection,
-) -> tuple[list[Report], dict[str, Take], frozenset[str], dict[str, report_store.Draft], int]:
-    opened = report_store.all_reports(connection)
-    sent = frozenset(
-        one.report_id
-        for one in opened
-        if any(t.state in SENT for t in report_store.takes(connection, one.report_id))
-    )
-    refused = {
-        (one.regime, one.period) for one in report_store.period_faults(connection) if one.refused
-    }
+) -> tuple[list[Report], dict[str, list[Stood]], dict[str, Draft], int]:
+    faults = report_store.period_faults(connection)
     return (
-        opened,
-        report_store.newest_takes(connection),
-        sent,
+        report_store.all_reports(connection),
+        report_store.standings(connection),
         report_store.drafts(connection),
-        len(refused),
+        len({(one.regime, one.period) for one in faults if one.refused}),
     )
 
 

@@ -48,7 +48,10 @@ class Counting(Protocol):
         """How many dossiers are still to be reckoned; while there are some, nothing is frozen."""
 
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
-        """The figures of a report's window as known at a moment. The same moment gives the same figures."""
+        """The figures of a report's window as known at a moment, or just before it where that has not come yet.
+
+        The moment of the snapshot gives the same figures for ever.
+        """
 
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime
