@@ -278,7 +278,7 @@ def sealed_with(packet_id: str) -> str:
     return f"{SOURCE}/{packet_id}"
 
 
-def _sorted(packets: Sequence[Arrived]) -> _Sorted:
+def _sorted(packets: Sequence[Understood | NotUnderstood]) -> _Sorted:
     found = _Sorted([], [], [])
     for one in packets:
         if isinstance(one, NotUnderstood):
