@@ -281,6 +281,20 @@ class Events:
         self.metrics.report_published.set(at)
         self._log.info("reports_published", packets=packets)
 
+    def report_packet_received(self, *, outcome: str, packet_id: str, kind: str) -> None:
+        """A packet of the reporting system was dealt with; `outcome` is one of `FLOW_OUTCOMES`."""
+        self.metrics.events_processed[Flow.REPORTING, outcome].inc()
+        self._log.info("report_packet_received", outcome=outcome, packet_id=packet_id, kind=kind)
+
+    def report_packet_refused(self, *, packet_id: str, reason: str, detail: str) -> None:
+        """A packet of the reporting system was not taken; it is kept, sealed, and can be listed."""
+        self.metrics.events_processed[Flow.REPORTING, "refused"].inc()
+        self._log.error("report_packet_refused", packet_id=packet_id, reason=reason, detail=detail)
+
+    def report_inbox_waits(self, *, reason: str, wait: float) -> None:
+        """Nothing can be fetched from the reporting system now; it is tried again after `wait` seconds."""
+        self._error("report_inbox_waits", (reason,), reason=reason, wait=wait)
+
     # --- flows
 
     def reckoned(self, *, dossiers: int) -> None:

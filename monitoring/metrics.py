@@ -99,7 +99,7 @@ FLOW_OUTCOMES: Mapping[Flow, tuple[str, ...]] = {
     Flow.LEDGER: ("enlisted", "duplicate", "overtaken", "dead_lettered", "observed", "refused"),
     Flow.RECEIPTS: ("published",),
     Flow.FIGURES: ("reckoned",),
-    Flow.REPORTING: ("published",),
+    Flow.REPORTING: ("published", "defined", "answered", "known", "noted", "refused"),
     Flow.RECEIVE: ("observed", "refused"),
 }
 

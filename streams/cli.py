@@ -36,6 +36,8 @@ from streams.rates_hub import add_to as add_hub_rates
 from streams.rates_portal import portal
 from streams.rates_today import rates_today
 from streams.reporting.commands import report
+from streams.reporting.document_commands import document_commands
+from streams.reporting.regime_commands import regime_commands
 from streams.sender_keys import sender_line
 from streams.settings import Settings
 from streams.topology import WorkerPart
@@ -56,6 +58,8 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(rates, name="rates")
+report.add_typer(regime_commands)  # without a name: commands of `report` itself
+report.add_typer(document_commands)
 app.add_typer(report, name="report")
 rates.add_typer(observations, name="observations")
 add_hub_rates(rates)

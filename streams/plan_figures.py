@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -12,6 +13,7 @@ from monitoring.rates import plan
 from monitoring.rates.catalogue import Words
 from monitoring.rates.dossier_counts import Scope
 from monitoring.rates.plan_figures import PlanFigures, plan_figures
+from monitoring.rates.regime_figures import INDICATOR, merged, regime_figures
 from schemas.dossier.csv_table import TableError
 from schemas.dossier.service_levels import NO_LEVELS, read_service_levels
 from schemas.ledger.database import Lane
@@ -19,13 +21,18 @@ from schemas.ledger.model import LedgerUnavailable
 from schemas.ledger.observations import agencies
 from streams.commands import fail, refused, remedy, settings, warn
 
+T = TypeVar("T")
+
 _TOLD = 5  # procedures that are named; how many there are is told too
 
 
-def computed(agency: str) -> Mapping[str, Sequence[plan.Value]]:
+def computed(
+    agency: str, reported: Mapping[str, Sequence[plan.Value]]
+) -> Mapping[str, Sequence[plan.Value]]:
     """By the code of the rate: of the province, or of another agency with those beneath it.
 
-    Ends with status 2 where the list of levels cannot be read.
+    Of the province also the figures of goal 5, by its indicator, with what was `reported` of the periods before
+    the first regime came. Ends with status 2 where the list of levels cannot be read.
     """
     chosen = settings()
     try:
@@ -41,14 +48,17 @@ def computed(agency: str) -> Mapping[str, Sequence[plan.Value]]:
     province = agency == chosen.national_portal.agency_code
     now = datetime.now(UTC)
 
-    def ask(connection: Connection) -> PlanFigures:
+    def ask(connection: Connection) -> tuple[PlanFigures, Sequence[plan.Value]]:
         scope = None if province else Scope(agencies=_beneath(agency, agencies(connection)))
-        return plan_figures(connection, plan.packaged(), levels, now, scope)
+        found = plan_figures(connection, plan.packaged(), levels, now, scope)
+        return found, regime_figures(connection, agency, now) if province else ()
 
-    found = _ask(chosen.ledger_url.get_secret_value(), ask)
+    found, of_regimes = _ask(chosen.ledger_url.get_secret_value(), ask)
     for why in _unlisted(found.unlisted):
         warn(why)
-    return found.values
+    if not of_regimes:
+        return found.values
+    return {**found.values, INDICATOR: merged(of_regimes, reported.get(INDICATOR, ()))}
 
 
 def _beneath(agency: str, known: Iterable[str]) -> frozenset[str]:
@@ -78,10 +88,10 @@ def _unlisted(procedures: Sequence[str | None]) -> list[Words]:
     return why
 
 
-def _ask(url: str, ask: Callable[[Connection], PlanFigures]) -> PlanFigures:
+def _ask(url: str, ask: Callable[[Connection], T]) -> T:
     """What a ledger answers whose tables were looked at before; or the end, and why."""
 
-    async def run() -> PlanFigures:
+    async def run() -> T:
         lane = Lane(url, "ledger-plan", seconds=None)
         try:
             return await lane.read(ask)

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from monitoring.rates import explain, plan
+from monitoring.rates import explain, plan, regime_figures
 from monitoring.rates.catalogue import TOTAL, UnknownRate, Words, hub_rates, near, packaged
 from monitoring.rates.counts_csv import BadTable
 from monitoring.rates.tables import NoTable, Scored, Scores, columns, number, score
@@ -117,7 +117,7 @@ def rates_plan(
 ) -> None:
     """Các chỉ tiêu của kế hoạch, đạt hay chưa · the plan's goals, reached or not."""
     whose, reported = figures(agency)
-    known = reported if whose is None else {**reported, **computed(whose)}
+    known = reported if whose is None else {**reported, **computed(whose, reported)}
     rows = plan.scoreboard(plan.packaged(), known, civil_day(datetime.now(UTC)))
     if as_json:
         say_json([row.as_dict() for row in rows])
@@ -177,6 +177,8 @@ def _source(row: plan.Row) -> str:
     """Who says the figure, or from where it is awaited."""
     if row.actual is not None:
         return row.actual.source
+    if row.goal.indicator == regime_figures.INDICATOR:
+        return "chế độ báo cáo nhận về, hệ thống khác · report regimes received, other systems"
     if row.goal.rate is None:
         return "hệ thống khác · other systems"
     awaited = "; chờ danh mục mức độ · needs the levels" if row.goal.needs else ""

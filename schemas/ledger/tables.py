@@ -4,8 +4,8 @@ Names of columns follow `model.py`. `log_pos` is an offset of the log, `version`
 `source_day` is the UTC day, yyyymmdd, on which the event took effect. On PostgreSQL events, timeline and
 deliveries are partitioned by its month, and the constraints that tie them to each other stand on the
 partitions (`partitions.py`); what is declared here is what SQLite has.
-Only `content`, `events.payload`, `data_keys` and the two sealed columns of `dead_letters` hold bytes, and
-personal data in them is sealed.
+Only `content`, `events.payload`, `data_keys`, the two sealed columns of `dead_letters`, those of `refused_packets`
+and `report_outlines`, and the figures of reports hold bytes, and personal data in them is sealed.
 """
 
 from __future__ import annotations
@@ -851,4 +851,77 @@ report_faults = Table(
     Column("other", Text, primary_key=True),  # "" where it is about no other period
     Column("refused", Boolean, nullable=False),
     Column("recorded_at", UtcTimestamp, nullable=False),
+)
+
+# --- which reports are asked for, and from what they are filled -----------------------------------------
+
+# Every definition of reports that was received, as it came; which of them are in force is judged when asked.
+report_catalogues = Table(
+    "report_catalogues",
+    metadata,
+    Column("place", RowId, primary_key=True, autoincrement=True),  # the order in which they came
+    Column("packet_id", PlainText, nullable=False),  # as its sender calls it
+    Column("kind", Text, nullable=False),
+    Column("code", PlainText, nullable=False),
+    Column("version", PlainText, nullable=False),  # "" where it has none
+    Column("content_hash", Text, nullable=False),
+    Column("content", Text, nullable=False),  # canonical JSON: codes and names of things, nobody's
+    Column("received_at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("packet_id"),
+    Index("ix_report_catalogues_key", "kind", "code", "version"),
+)
+
+# What came in and was not taken: its bytes, sealed, and why.
+refused_packets = Table(
+    "refused_packets",
+    metadata,
+    Column("packet_id", PlainText, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("detail", PlainText, nullable=False),  # names the field; never content
+    Column("sealed", LargeBinary, nullable=False),
+    Column("received_at", UtcTimestamp, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+)
+
+# A table of a form's cells as it was imported; the newest one of a form holds.
+report_mappings = Table(
+    "report_mappings",
+    metadata,
+    Column("mapping_id", RowId, primary_key=True, autoincrement=True),
+    Column("regime", PlainText, nullable=False),
+    Column("form", PlainText, nullable=False),
+    Column("form_version", PlainText, nullable=False),
+    Column("table_hash", Text, nullable=False),
+    Column("submitted_by", Text, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Index("ix_report_mappings_form", "regime", "form", "form_version"),
+)
+
+report_mapping_cells = Table(
+    "report_mapping_cells",
+    metadata,
+    Column("mapping_id", RowId, primary_key=True, autoincrement=False),
+    Column("row", PlainText, primary_key=True),  # "" where the form has no fixed rows
+    Column("column", PlainText, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("argument", PlainText, nullable=False),
+    Column("optional", Boolean, nullable=False),
+    ForeignKeyConstraint(["mapping_id"], ["report_mappings.mapping_id"]),
+)
+
+# The words of a report, free text and hence sealed; the newest one holds.
+report_outlines = Table(
+    "report_outlines",
+    metadata,
+    Column("outline_id", RowId, primary_key=True, autoincrement=True),
+    Column("regime", PlainText, nullable=False),
+    Column("form", PlainText, nullable=False),
+    Column("form_version", PlainText, nullable=False),
+    Column("period", PlainText, nullable=False),
+    Column("agency", PlainText, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("submitted_by", Text, nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+    Index("ix_report_outlines_report", "regime", "form", "period", "agency"),
 )

@@ -31,6 +31,7 @@ from tests.contract.ledger_contract import (
 from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
 from tests.contract.published_contract import PublishedContract
+from tests.contract.regimes_contract import RegimesContract
 from tests.integration.ledger.databases import postgres_server, url
 from tests.services.postgres import PostgresServer
 
@@ -69,6 +70,15 @@ class TestPostgresPublished(PublishedContract):
     async def lane(self, url: str) -> AsyncIterator[Lane]:
         upgrade(url)
         lane = Lane(url, "published", seconds=None)
+        yield lane
+        await lane.close()
+
+
+class TestPostgresRegimes(RegimesContract):
+    @pytest.fixture
+    async def lane(self, url: str) -> AsyncIterator[Lane]:
+        upgrade(url)
+        lane = Lane(url, "regimes", seconds=None)
         yield lane
         await lane.close()
 

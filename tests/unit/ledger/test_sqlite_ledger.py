@@ -14,6 +14,7 @@ from tests.contract.ledger_contract import LedgerContract
 from tests.contract.observation_contract import ObservationContract
 from tests.contract.parity_contract import ParityContract
 from tests.contract.published_contract import PublishedContract
+from tests.contract.regimes_contract import RegimesContract
 
 
 @pytest.fixture
@@ -48,5 +49,15 @@ class TestSqlitePublished(PublishedContract):
         url = f"sqlite:///{tmp_path}/ledger.db"
         upgrade(url)
         lane = Lane(url, "published", seconds=None)
+        yield lane
+        await lane.close()
+
+
+class TestSqliteRegimes(RegimesContract):
+    @pytest.fixture
+    async def lane(self, tmp_path: Path) -> AsyncIterator[Lane]:
+        url = f"sqlite:///{tmp_path}/ledger.db"
+        upgrade(url)
+        lane = Lane(url, "regimes", seconds=None)
         yield lane
         await lane.close()
