@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -24,6 +24,7 @@ from connectors.national_portal.dialect import load_dialect
 from connectors.national_portal.sink import NationalPortal, boot_seconds
 from connectors.one_stop.mapping import ImpossibleValue, to_event
 from connectors.one_stop.source import PAYLOAD_FORMAT, OneStopSource
+from connectors.protocols import Deliverable, Sink
 from monitoring.events import Events
 from monitoring.health import Health, HealthServer
 from monitoring.metrics import Flow, Metrics
@@ -41,11 +42,12 @@ from schemas.topics import (
     DOSSIER_EVENTS,
     INDICATOR_OBSERVATIONS,
     ONESTOP_NOTICES,
+    REPORT_PACKETS,
     TOPICS,
 )
 from streams import topology
 from streams.engine.circuit import CircuitOptions
-from streams.engine.dispatch import EngineOptions
+from streams.engine.dispatch import Decode, EngineOptions
 from streams.engine.shell import Engine
 from streams.hub import Hub
 from streams.intake import CannotMap, Understand
@@ -54,7 +56,7 @@ from streams.mail import MailServer
 from streams.producer import Producer
 from streams.reference import read_reference
 from streams.restore import restore_if_needed
-from streams.routing import NATIONAL_PORTAL
+from streams.routing import GOV_REPORTING, NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
 from streams.today import Post
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics
@@ -71,9 +73,15 @@ def utc_now() -> datetime:
 
 def build_metrics(settings: Settings) -> Metrics:
     """All metrics of a process of the hub, every expected series at zero."""
-    read = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, INDICATOR_OBSERVATIONS)
+    read = (
+        ONESTOP_NOTICES,
+        DOSSIER_EVENTS,
+        REPORT_PACKETS,
+        DEAD_LETTERS,
+        INDICATOR_OBSERVATIONS,
+    )
     return Metrics(
-        targets=[NATIONAL_PORTAL],
+        targets=[NATIONAL_PORTAL, GOV_REPORTING],
         version=version("thongsuot"),
         topics={topic.name: settings.kafka.partitions for topic in read},
         subjects=[topic.subject for topic in TOPICS],
@@ -202,7 +210,18 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             )
             await portal.open()
             opened.push_async_callback(portal.close)
-            found += topology.deliver(hub, lambda fences: [engine(hub, portal, fences)])
+            found += topology.deliver(
+                hub,
+                lambda fences: [
+                    engine(
+                        hub,
+                        portal,
+                        fences(DOSSIER_EVENTS),
+                        hub.decode_event,
+                        engine_options(hub.settings.engine),
+                    )
+                ],
+            )
         if WorkerPart.FIGURES in wanted:
             found += _figures(hub, opened)
         if WorkerPart.TODAY in wanted:
@@ -289,18 +308,27 @@ def understand_one_stop(hub: Hub) -> Understand:
 # --- engines ---------------------------------------------------------------------------------------
 
 
-def engine(hub: Hub, sink: NationalPortal, fences: Callable[[], Sequence[Fence]]) -> Engine:
+E = TypeVar("E", bound=Deliverable)
+
+
+def engine(
+    hub: Hub,
+    sink: Sink[E],
+    fences: Callable[[], Sequence[Fence]],
+    decode: Decode[E],
+    options: EngineOptions,
+) -> Engine[E]:
     """The engine that delivers to one target, from the partitions that the ledger flow owns."""
     return Engine(
         sink=sink,
         ledger=hub.ledger,
-        decode=hub.decode_event,
+        decode=decode,
         codes=hub.upkeep.codes,
         fences=fences,
         clock=boot_seconds,
         seal=hub.sealer.seal,
         events=hub.events.deliveries,
-        options=engine_options(hub.settings.engine),
+        options=options,
     )
 
 

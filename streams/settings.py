@@ -237,6 +237,45 @@ class EngineSettings(_Section):
     )
 
 
+class ReportEngineSettings(_Section):
+    """Where the engine of reports differs from THONGSUOT_ENGINE__…; what is empty is as there.
+
+    Reports are few, and their target is another one: it may ask for another pace.
+    """
+
+    in_flight: int | None = Field(
+        default=None, ge=1, le=256, description="Calls to the reporting system at the same time."
+    )
+    circuit_failures_in_row: int | None = Field(
+        default=None, ge=1, description="Its circuit opens after this many failures in a row."
+    )
+    probe_seconds: float | None = Field(
+        default=None, gt=0, le=3600, description="Pause before its open circuit is probed. Seconds."
+    )
+    probe_most_seconds: float | None = Field(
+        default=None, gt=0, le=86_400, description="Longest pause between probes. Seconds."
+    )
+    retry_first_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="First pause before a report is tried again. Seconds.",
+    )
+    retry_most_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Longest pause before a report is tried again. Seconds.",
+    )
+    quota_per_second: float | None = Field(
+        default=None, gt=0, description="Most calls a second to the reporting system."
+    )
+
+    def over(self, engine: EngineSettings) -> EngineSettings:
+        """The settings of the engine of reports, given those of every engine."""
+        return engine.model_copy(update=self.model_dump(exclude_none=True))
+
+
 class RetentionSettings(_Section):
     """How long the ledger keeps what, in whole months; `thongsuot db prune` lets go of the rest."""
 
@@ -534,6 +573,10 @@ class Settings(BaseSettings):
     )
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="The delivery engine."
+    )
+    report_engine: ReportEngineSettings = Field(
+        default_factory=ReportEngineSettings,
+        description="Where the engine of reports differs.",
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the ledger keeps what."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.ledger.restore import LogFound
 from schemas.records import DeliveryReceipt
 from schemas.sealing import Sealer
 from schemas.topics import DELIVERY_RECEIPTS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS
@@ -158,9 +159,7 @@ async def test_a_flow_of_the_time_before_ends_its_process(
             await other.begin_restore()
             await other.finish_restore(
                 flow="ledger",
-                topic=DOSSIER_EVENTS.name,
-                topic_id=None,
-                ends={0: 0, 1: 0},
+                logs={DOSSIER_EVENTS.name: LogFound(topic_id=None, ends={0: 0, 1: 0})},
                 read_seqs={},
             )
         flow = await r.to_ledger()
