@@ -217,6 +217,7 @@ class Events:
         """
         self._log.warning(
             "partition_restored",
+            topic=restored.topic,
             partition=restored.partition,
             proved=restored.proved,
             dossiers=restored.dossiers,

@@ -115,9 +115,10 @@ class Position:
 class RestoredPartition:
     """What was found out, and what must be found out, about one partition of a restored ledger."""
 
+    topic: str
     partition: int
     proved: int  # deliveries that a receipt in the log settles
-    dossiers: int  # at a target, that are looked at before anything is sent
+    dossiers: int  # or reports, at a target, that are looked at before anything is sent
     steps: int  # of them that the target must tell about, or a person
 
 

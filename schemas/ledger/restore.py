@@ -424,7 +424,13 @@ def look_at_partition(connection: Connection, fence: Fence, horizon: int) -> Res
         )
         .values(verify_until=None)
     )
-    return RestoredPartition(partition=fence.partition, proved=proved, dossiers=looked, steps=steps)
+    return RestoredPartition(
+        topic=fence.topic,
+        partition=fence.partition,
+        proved=proved,
+        dossiers=looked,
+        steps=steps,
+    )
 
 
 def _amends_of(connection: Connection, ids: Sequence[str], horizon: int) -> list[Amends]:
