@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -729,13 +729,30 @@ def ledger_is_named() -> bool:
 def variables(
     model: type[BaseModel] = Settings, prefix: str = PREFIX
 ) -> Iterator[tuple[str, FieldInfo]]:
-    """Every variable with its field, in the order of the settings."""
+    """Every variable with its field, in the order of the settings.
+
+    Of a section that may be left out whole none is required here: those that it needs are asked for once
+    one of them is set.
+    """
     for name, field in model.model_fields.items():
         variable = f"{prefix}{name}".upper()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from variables(field.annotation, f"{variable}__")
-        else:
+        section, optional = _section(field.annotation)
+        if section is None:
             yield variable, field
+            continue
+        for inner, of_it in variables(section, f"{variable}__"):
+            needed = optional and of_it.is_required()
+            yield inner, FieldInfo.merge_field_infos(of_it, default=None) if needed else of_it
+
+
+def _section(annotation: object) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field is, if it is one, and whether it may be left out."""
+    of_it = [one for one in get_args(annotation) if one is not type(None)]
+    optional = len(of_it) == 1 and type(None) in get_args(annotation)
+    kind = of_it[0] if optional else annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind, optional
+    return None, False
 
 
 def secret_variables() -> list[str]:

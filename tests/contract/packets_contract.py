@@ -46,6 +46,7 @@ from schemas.ledger.tables import dossier_aliases, dossiers, figures, timeline
 from schemas.reasons import Reason
 from schemas.records import DeliveryReceipt, ReportPacket
 from schemas.reports.kinds import PacketKind
+from streams.demo.hub_view import HubView
 from tests.contract.ledger_contract import Desk, make_event
 
 FLOW, TOPIC, TARGET = "ledger", "report.packets", "gov_reporting"
@@ -364,6 +365,19 @@ class PacketsContract:
             (DeliveryState.SUPERSEDED, "newer_state"): 1,
         }
         assert set(by_target) == {TARGET, "national_portal"}
+
+    async def test_whoever_watches_dossiers_does_not_wait_for_reports(
+        self, ledger: SqlLedger, url: str
+    ) -> None:
+        """The demo and the torture end when nothing is under way; a report may wait for an address."""
+        view = HubView(url.replace("postgresql://", "postgresql+psycopg://", 1))
+        nothing = await asyncio.to_thread(view.standing)
+        desk = await PacketDesk.open(ledger)
+        await desk.put(make_packet(1), make_packet(2))
+        (work,) = await desk.runnable()
+        await deliver(desk, work)
+        await desk.put(make_packet(3))
+        assert await asyncio.to_thread(view.standing) == nothing
 
     async def test_a_parked_report_is_in_no_count_of_parked_dossiers(
         self, ledger: SqlLedger, lane: Lane

@@ -47,6 +47,9 @@ def packet(
     return replace(blank, sealed=sealer.seal(zlib.compress(plain), report_id))
 
 
+ABILITIES = Abilities(lookup=Lookup.STATE, lookup_lag=0.02, late_effect_bound=0.1, verify_after=0.3)
+
+
 @dataclass
 class ReportingModel:
     """What a reporting system holds, revision by revision, and what must never happen there.
@@ -58,9 +61,7 @@ class ReportingModel:
     lost: int = 0
     refused: int = 0
     target: str = GOV_REPORTING
-    abilities: Abilities = Abilities(
-        lookup=Lookup.STATE, lookup_lag=0.02, late_effect_bound=0.1, verify_after=0.3
-    )
+    abilities: Abilities = ABILITIES
     held: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     calls: list[tuple[str, str, int]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
