@@ -35,6 +35,13 @@ TEXTS: dict[Reason, tuple[str, str]] = {
     Reason.DELETED_AT_SOURCE: ("đã bị xoá tại nguồn", "deleted at the source"),
     Reason.OUTCOME_UNKNOWN: ("không thể biết kết quả, cần kiểm tra", "its outcome cannot be known"),
     Reason.GAP: ("có bản tin hỏng phía trước", "a dead letter stands before it"),
+    Reason.REVISION_ORDER: ("sai thứ tự lần gửi báo cáo", "a revision out of order"),
+    Reason.PERIOD_REFUSED: ("ngoài kỳ hoặc hạn nhận báo cáo", "outside of the period or its time"),
+    Reason.FIGURES_REFUSED: ("số liệu báo cáo không cân đối", "the report's figures do not balance"),
+    Reason.FORM_UNKNOWN: (
+        "chế độ, biểu mẫu hoặc phiên bản không có ở nơi nhận",
+        "the receiver does not know the regime, the form or its version",
+    ),
     Reason.ALREADY_EXISTS: ("hồ sơ đã tồn tại ở hệ thống đích", "the target already has it"),
     Reason.NOT_FOUND: ("hệ thống đích không có hồ sơ này", "the target does not know it"),
     Reason.WRONG_CREDENTIALS: ("sai tên đăng nhập hoặc mật khẩu", "wrong user name or password"),
