@@ -11,15 +11,18 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
 from cryptography.x509 import load_pem_x509_certificates
 from structlog.typing import FilteringBoundLogger
 
+from connectors.gov_reporting.elements import load_elements
+from connectors.gov_reporting.sink import GovReporting
 from connectors.national_portal.dialect import load_dialect
 from connectors.national_portal.sink import NationalPortal, boot_seconds
 from connectors.one_stop.mapping import ImpossibleValue, to_event
@@ -60,7 +63,7 @@ from streams.routing import GOV_REPORTING, NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
 from streams.today import Post
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics
-from streams.topology import Parts, WorkerPart
+from streams.topology import FencesOf, Parts, WorkerPart
 from streams.upkeep import Upkeep
 
 _PRODUCER_STOP_SECONDS = 5.0
@@ -91,10 +94,12 @@ def build_metrics(settings: Settings) -> Metrics:
 
 def watched_certificates(settings: Settings) -> dict[str, Path]:
     """The certificates whose end would stop a flow, by the name that the metric gives them."""
-    portal = settings.national_portal
+    portal, reporting = settings.national_portal, settings.gov_reporting
     named = {
         "national_portal_client": portal.client_certificate,
         "national_portal_ca": portal.ca_certificates,
+        "gov_reporting_client": reporting.client_certificate if reporting else None,
+        "gov_reporting_ca": reporting.ca_certificates if reporting else None,
         "kafka_ca": settings.kafka.ca_file,
     }
     return {name: file for name, file in named.items() if file is not None}
@@ -210,18 +215,8 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             )
             await portal.open()
             opened.push_async_callback(portal.close)
-            found += topology.deliver(
-                hub,
-                lambda fences: [
-                    engine(
-                        hub,
-                        portal,
-                        fences(DOSSIER_EVENTS),
-                        hub.decode_event,
-                        engine_options(hub.settings.engine),
-                    )
-                ],
-            )
+            reporting = await _gov_reporting(hub, opened)
+            found += topology.deliver(hub, partial(_engines, hub, portal, reporting))
         if WorkerPart.FIGURES in wanted:
             found += _figures(hub, opened)
         if WorkerPart.TODAY in wanted:
@@ -232,6 +227,17 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             opened.push_async_callback(receiver.close)
             found.append((Flow.RECEIVE, receiver))
         yield found
+
+
+async def _gov_reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> GovReporting | None:
+    """Nothing, unless the settings say where it is: then what is owed to it waits in the ledger."""
+    settings = hub.settings.gov_reporting
+    if settings is None:
+        return None
+    sink = GovReporting(settings, load_elements(settings.elements), hub.sealer, hub.hasher)
+    await sink.open()
+    opened.push_async_callback(sink.close)
+    return sink
 
 
 def _capture(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
@@ -309,6 +315,33 @@ def understand_one_stop(hub: Hub) -> Understand:
 
 
 E = TypeVar("E", bound=Deliverable)
+
+
+def _engines(
+    hub: Hub, portal: NationalPortal, reporting: GovReporting | None, fences: FencesOf
+) -> Sequence[Engine[Any]]:
+    """One for each target, each from the partitions of the topic that it is owed from."""
+    settings = hub.settings
+    found: list[Engine[Any]] = [
+        engine(
+            hub,
+            portal,
+            fences(DOSSIER_EVENTS),
+            hub.decode_event,
+            engine_options(settings.engine),
+        )
+    ]
+    if reporting is not None:
+        found.append(
+            engine(
+                hub,
+                reporting,
+                fences(REPORT_PACKETS),
+                hub.decode_packet,
+                engine_options(settings.report_engine.over(settings.engine)),
+            )
+        )
+    return found
 
 
 def engine(

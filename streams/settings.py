@@ -33,6 +33,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.gov_reporting.config import GovReportingSettings
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.one_stop.config import OneStopSettings
 from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
@@ -568,6 +569,10 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(description="The broker.")
     one_stop: OneStopSettings = Field(description="The one-stop system (source).")
     national_portal: NationalPortalSettings = Field(description="The national portal (target).")
+    gov_reporting: GovReportingSettings | None = Field(
+        default=None,
+        description="The Government reporting system (target); without it reports wait in the ledger.",
+    )
     capture: CaptureSettings = Field(
         default_factory=CaptureSettings, description="How often the source is read."
     )
@@ -593,6 +598,19 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
     )
+
+    @field_validator("gov_reporting", mode="before")
+    @classmethod
+    def _set_up_or_not(cls, value: object) -> object:
+        """Not set up, as long as nothing is said that has no default: a copy of the example sets nothing up."""
+        fields = GovReportingSettings.model_fields
+        if isinstance(value, Mapping) and not any(
+            fields[name].is_required() or fields[name].default is None
+            for name in value
+            if name in fields
+        ):
+            return None
+        return value
 
     @field_validator("ledger_url")
     @classmethod
