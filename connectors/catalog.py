@@ -50,5 +50,6 @@ CATALOG: tuple[Line, ...] = (
     #    name               direction         speaks                          connector                              settings                                       simulator
     Line("one_stop",        Direction.SOURCE, "SQL, the OpenCPS schema",      "one_stop.source:OneStopSource",       "one_stop.config:OneStopSettings",             "connectors.one_stop.simulator"),
     Line("national_portal", Direction.SINK,   "SOAP, X-Road 4.0, by dialect", "national_portal.sink:NationalPortal", "national_portal.config:NationalPortalSettings", "connectors.national_portal.simulator"),
+    Line("gov_reporting",   Direction.SINK,   "REST or SOAP, by elements",    "gov_reporting.sink:GovReporting",     "gov_reporting.config:GovReportingSettings",     "connectors.gov_reporting.simulator"),
 )
 # fmt: on

@@ -43,7 +43,9 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # cannot be found out; only a person can settle it
     GAP = "gap"  # a dead letter stands where a step should be
     REVISION_ORDER = "revision_order"  # an older revision of a report, or one with a hole before it
-    PERIOD_REFUSED = "period_refused"  # outside of what the receiver takes: too early, too late, no such period
+    PERIOD_REFUSED = (
+        "period_refused"  # outside of what the receiver takes: too early, too late, no such period
+    )
     FIGURES_REFUSED = "figures_refused"  # a report's figures do not balance for its receiver
     FORM_UNKNOWN = "form_unknown"  # a regime, form or form version that the receiver does not know
 

@@ -131,6 +131,7 @@ class System(StrEnum):
 
     ONE_STOP = "one-stop"
     PORTAL = "portal"
+    REPORTING = "reporting"
 
 
 # What follows the system's name is the simulator's, --help too.
@@ -140,6 +141,7 @@ def simulate(system: System, context: typer.Context) -> None:
     module = {
         System.ONE_STOP: "connectors.one_stop.simulator",
         System.PORTAL: "connectors.national_portal.simulator",
+        System.REPORTING: "connectors.gov_reporting.simulator",
     }[system]
     os.execv(sys.executable, [sys.executable, "-m", module, *context.args])  # noqa: S606
 

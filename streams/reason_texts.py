@@ -37,7 +37,10 @@ TEXTS: dict[Reason, tuple[str, str]] = {
     Reason.GAP: ("có bản tin hỏng phía trước", "a dead letter stands before it"),
     Reason.REVISION_ORDER: ("sai thứ tự lần gửi báo cáo", "a revision out of order"),
     Reason.PERIOD_REFUSED: ("ngoài kỳ hoặc hạn nhận báo cáo", "outside of the period or its time"),
-    Reason.FIGURES_REFUSED: ("số liệu báo cáo không cân đối", "the report's figures do not balance"),
+    Reason.FIGURES_REFUSED: (
+        "số liệu báo cáo không cân đối",
+        "the report's figures do not balance",
+    ),
     Reason.FORM_UNKNOWN: (
         "chế độ, biểu mẫu hoặc phiên bản không có ở nơi nhận",
         "the receiver does not know the regime, the form or its version",

@@ -192,7 +192,9 @@ class AnswerSpec(_Table):
     """This very revision with this very content is there already: of an update, a yes."""
     message_id: str | None = None  # must echo ours, where the table names it
     message_id_required: bool = True
-    about: dict[str, FieldSpec] = {}  # fields of `ReportKey`, and revision: must echo ours where they stand
+    about: dict[
+        str, FieldSpec
+    ] = {}  # fields of `ReportKey`, and revision: must echo ours where they stand
     reference: str | None = None  # the target's own number
 
 
@@ -427,7 +429,11 @@ def _problems(elements: Elements) -> Iterator[str]:
 
 
 def _record_problems(
-    elements: Elements, place: str, kind: type, spec: RecordSpec | ListSpec, root: type | None = None
+    elements: Elements,
+    place: str,
+    kind: type,
+    spec: RecordSpec | ListSpec,
+    root: type | None = None,
 ) -> Iterator[str]:
     """Every field of the canonical type has its place in the table, and nothing else has."""
     root = root or kind
@@ -441,13 +447,13 @@ def _record_problems(
             yield f"{place}.lists.{name}: missing"
         elif many:
             where = f"{place}.lists.{name}"
-            yield from _list_problems(
-                elements, where, get_args(wanted)[0], spec.lists[name], root
-            )
+            yield from _list_problems(elements, where, get_args(wanted)[0], spec.lists[name], root)
         elif name not in spec.fields:
             yield f"{place}.fields.{name}: missing"
         else:
-            yield from _field_problems(elements, f"{place}.fields.{name}", wanted, spec.fields[name])
+            yield from _field_problems(
+                elements, f"{place}.fields.{name}", wanted, spec.fields[name]
+            )
     for path in _twice(spec):
         yield f"{place}: two fields at {path!r}"
 
@@ -581,9 +587,12 @@ def period_written(periods: tuple[PeriodSpec, ...], key: str, *, theirs: bool) -
         source, wanted = (spec.ours, spec.theirs) if theirs else (spec.theirs, spec.ours)
         found = period_pattern(source).fullmatch(key)
         if found is not None:
-            parts: Mapping[str, int] = {k: int(v) for k, v in found.groupdict().items() if v}
-            return _PLACEHOLDER.sub(lambda place: _filled(place[1], parts), wanted)
+            return _rewritten(wanted, {k: int(v) for k, v in found.groupdict().items() if v})
     return key
+
+
+def _rewritten(template: str, parts: Mapping[str, int]) -> str:
+    return _PLACEHOLDER.sub(lambda place: _filled(place[1], parts), template)
 
 
 def _filled(name: str, parts: Mapping[str, int]) -> str:

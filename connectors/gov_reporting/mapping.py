@@ -129,7 +129,12 @@ class Writer:
             self._list(wire, each, getattr(record, name), f"{front}{each.path}", root)
 
     def _list(
-        self, wire: dict[str, Any], spec: ListSpec, values: tuple[Any, ...], label: str, root: object
+        self,
+        wire: dict[str, Any],
+        spec: ListSpec,
+        values: tuple[Any, ...],
+        label: str,
+        root: object,
     ) -> None:
         if spec.named_by is not None:
             self._named(wire, spec, values, label, root)
@@ -153,7 +158,12 @@ class Writer:
         return entry
 
     def _named(
-        self, wire: dict[str, Any], spec: ListSpec, values: tuple[Any, ...], label: str, root: object
+        self,
+        wire: dict[str, Any],
+        spec: ListSpec,
+        values: tuple[Any, ...],
+        label: str,
+        root: object,
     ) -> None:
         assert spec.item is not None
         items: list[Any] = []
@@ -161,7 +171,8 @@ class Writer:
             if value is None:
                 continue
             name = self._code(spec.code_list, code)
-            text = self._text(spec.item, label, value)
+            inner = f"{label}.{spec.item.path}" if spec.item.path else label
+            text = self._text(spec.item, inner, value)
             if spec.key is not None:
                 if _NOT_XML.search(name):
                     raise _invalid(label, "a code with a character that XML cannot carry")
@@ -347,9 +358,7 @@ class Reader:
         for name, wanted in fields_of(kind).items():
             if get_origin(wanted) is tuple:
                 each = spec.lists[name]
-                parts[name] = self._list(
-                    get_args(wanted)[0], tree, each, front + each.path, whole
-                )
+                parts[name] = self._list(get_args(wanted)[0], tree, each, front + each.path, whole)
             else:
                 field = spec.fields[name]
                 parts[name] = self._value(wanted, get(tree, field.path), field, front + field.path)
@@ -394,8 +403,9 @@ class Reader:
             found[key] = get(item, spec.item.path)
         if strange := found.keys() - {known.get(code, code) for code in codes}:
             raise PacketUnreadable(f"element={label}: {len(strange)} codes that stand in no list")
+        inner = f"{label}.{spec.item.path}"
         return tuple(
-            self._value(wanted, found.get(known.get(code, code)), spec.item, label)
+            self._value(wanted, found.get(known.get(code, code)), spec.item, inner)
             for code in codes
         )
 

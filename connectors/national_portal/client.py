@@ -1,4 +1,4 @@
-"""SOAP to the national portal. The only module that imports zeep.
+"""SOAP to the national portal, and to whoever else speaks it. The only module that imports zeep.
 
 The WSDL is read from disk and compiled once, when the client is opened. Nothing of zeep leaves this
 module: answers become plain mappings, lists and scalars, exceptions become `connectors.errors`.
@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlparse
 
 import requests
@@ -27,8 +27,8 @@ from zeep.xsd import AnySimpleType, ComplexType
 from zeep.xsd.valueobjects import CompoundValue
 
 from connectors.errors import DeliveryError, MisconfiguredError
-from connectors.national_portal.config import NationalPortalSettings, XRoadMember
-from connectors.national_portal.dialect import Dialect, OperationName, put
+from connectors.national_portal.config import XRoadMember
+from connectors.national_portal.dialect import FaultRule, OperationSpec, XRoadSpec, put
 from connectors.national_portal.faults import (
     EXCEPTIONS,
     Trouble,
@@ -37,7 +37,7 @@ from connectors.national_portal.faults import (
     trouble_of_fault,
     trouble_of_status,
 )
-from connectors.national_portal.transport import Call, HttpTransport
+from connectors.national_portal.transport import Call, HttpSettings, HttpTransport
 from connectors.protocols import Exchange, Intent
 from schemas.reasons import Reason
 
@@ -63,6 +63,53 @@ ZEEP_EXCEPTIONS: tuple[tuple[type[BaseException], Reason, Reason], ...] = (
     (TypeError, Reason.CONTRACT_MISMATCH, Reason.UNPARSEABLE_ANSWER),
     (ValueError, Reason.CONTRACT_MISMATCH, Reason.UNPARSEABLE_ANSWER),
 )
+
+
+class SoapSettings(HttpSettings, Protocol):
+    """What the client needs of a connector's settings."""
+
+    @property
+    def client(self) -> XRoadMember: ...
+    @property
+    def service(self) -> XRoadMember: ...
+    @property
+    def service_version(self) -> str | None: ...
+    @property
+    def user_id(self) -> str | None: ...
+    @property
+    def wsdl(self) -> Path | None: ...
+
+
+class Contract(Protocol):
+    """What the client needs of a contract: `Dialect`, or another connector's own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def wsdl(self) -> str | None: ...
+    @property
+    def binding(self) -> str | None: ...
+    @property
+    def xroad(self) -> XRoadSpec: ...
+    @property
+    def faults(self) -> Sequence[FaultRule]: ...
+
+    def calls(self) -> Sequence[tuple[str, OperationSpec]]:
+        """Every operation by our name for it."""
+        ...
+
+    def paths(self, operation: str) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
+        """What must be in the WSDL, of the request and of the answer: (where it begins, path)."""
+        ...
+
+
+class Judge(Protocol):
+    """Makes an error of a trouble, by the operation that it met."""
+
+    def __call__(
+        self, operation: Any, trouble: Trouble, *, sent: bool, exchange: Exchange | None
+    ) -> DeliveryError: ...
+
 
 _current: ContextVar[Call] = ContextVar("national_portal_call")
 
@@ -90,12 +137,17 @@ class PortalClient:
     """Makes single calls: builds the message, sends it once, judges what comes back."""
 
     def __init__(
-        self, settings: NationalPortalSettings, dialect: Dialect, clock: Callable[[], float]
+        self,
+        settings: SoapSettings,
+        dialect: Contract,
+        clock: Callable[[], float],
+        judge: Judge = judge,
     ) -> None:
         self._settings = settings
         self._dialect = dialect
+        self._judge = judge
         self._http = HttpTransport(settings, clock)
-        self._operations: dict[OperationName, _Operation] = {}
+        self._operations: dict[str, _Operation] = {}
 
     async def open(self) -> None:
         """Compile the WSDL and check the dialect against it.
@@ -111,7 +163,7 @@ class PortalClient:
 
     async def call(
         self,
-        operation: OperationName,
+        operation: str,
         fill: Mapping[str, str],
         records: Sequence[Mapping[str, object]] = (),
         *,
@@ -140,11 +192,13 @@ class PortalClient:
         finally:
             _current.reset(token)
         # Outside the handler: zeep's exceptions quote whole messages and must not hang on ours.
-        raise judge(operation, trouble, sent=call.sent, exchange=_exchange_of(operation, call))
+        raise self._judge(
+            operation, trouble, sent=call.sent, exchange=_exchange_of(operation, call)
+        )
 
     async def _exchange(
         self,
-        operation: OperationName,
+        operation: str,
         fill: Mapping[str, str],
         records: Sequence[Mapping[str, object]],
         call: Call,
@@ -161,7 +215,7 @@ class PortalClient:
         return _whole(result, compiled.unwrapped)
 
 
-def _exchange_of(operation: OperationName, call: Call) -> Exchange:
+def _exchange_of(operation: str, call: Call) -> Exchange:
     # A login's bytes hold the password.
     if operation == "login":
         return Exchange()
@@ -188,7 +242,7 @@ def _member(
             etree.SubElement(element, f"{{{IDENTIFIERS}}}{part}").text = text
 
 
-def _header(settings: NationalPortalSettings, soap: str, service_code: str) -> etree._Element:
+def _header(settings: SoapSettings, soap: str, service_code: str) -> etree._Element:
     """The header of one operation, in the protocol's order; id and issue are filled in per call."""
     header = etree.Element(f"{{{soap}}}Header", nsmap={"xrd": XROAD, "id": IDENTIFIERS})
     kind = "SUBSYSTEM" if settings.client.subsystem_code else "MEMBER"
@@ -246,7 +300,7 @@ class _Envelope(Plugin):
     zeep's own way of writing and reading the header would cost a fifth of the call.
     """
 
-    def __init__(self, settings: NationalPortalSettings, dialect: Dialect) -> None:
+    def __init__(self, settings: SoapSettings, dialect: Contract) -> None:
         self._settings = settings
         self._dialect = dialect
         self._headers: dict[str, etree._Element] = {}
@@ -346,7 +400,7 @@ def _whole(result: Any, unwrapped: tuple[str, ...]) -> Mapping[str, object]:
 # --- compiling -------------------------------------------------------------------------------------
 
 
-def wsdl_path(settings: NationalPortalSettings, dialect: Dialect) -> Path:
+def wsdl_path(settings: SoapSettings, dialect: Contract) -> Path:
     """The WSDL in force: the settings' own, else the dialect's, else the packaged one."""
     if settings.wsdl is not None:
         return settings.wsdl
@@ -360,8 +414,8 @@ def _mismatch(detail: str) -> MisconfiguredError:
 
 
 def _compile(
-    settings: NationalPortalSettings, dialect: Dialect, http: HttpTransport
-) -> dict[OperationName, _Operation]:
+    settings: SoapSettings, dialect: Contract, http: HttpTransport
+) -> dict[str, _Operation]:
     path = wsdl_path(settings, dialect)
     if not path.is_file():
         raise _mismatch(f"WSDL {path}: no such file; set THONGSUOT_NATIONAL_PORTAL__WSDL")
@@ -383,20 +437,20 @@ def _compile(
 
 
 def _compiled(
-    client: Any, settings: NationalPortalSettings, dialect: Dialect, path: Path
-) -> dict[OperationName, _Operation]:
+    client: Any, settings: SoapSettings, dialect: Contract, path: Path
+) -> dict[str, _Operation]:
     binding = _binding(client, dialect, path)
     proxy: Any = AsyncServiceProxy(  # type: ignore[no-untyped-call]  # zeep's
         client, binding, address=str(settings.address)
     )
-    compiled: dict[OperationName, _Operation] = {}
-    for name, spec in dialect.operations.items():
+    compiled: dict[str, _Operation] = {}
+    for name, spec in dialect.calls():
         known = binding._operations.get(spec.name)
         if known is None:
             raise _mismatch(
                 f"WSDL {path}: no operation {spec.name}, which the dialect {dialect.name} calls {name}"
             )
-        _check_paths(dialect, name, known)
+        _check_paths(dialect, name, spec, known)
         compiled[name] = _Operation(
             call=proxy[spec.name],
             fixed=tuple((tuple(where.split(".")), text) for where, text in spec.fixed.items()),
@@ -407,7 +461,7 @@ def _compiled(
     return compiled
 
 
-def _binding(client: Any, dialect: Dialect, path: Path) -> Any:
+def _binding(client: Any, dialect: Contract, path: Path) -> Any:
     if dialect.binding is not None:
         binding = client.wsdl.bindings.get(dialect.binding)
     else:
@@ -446,31 +500,15 @@ def _child(kind: Any, path: str) -> Any:
     return kind
 
 
-def _check_paths(dialect: Dialect, name: OperationName, operation: Any) -> None:
+def _check_paths(dialect: Contract, name: str, spec: OperationSpec, operation: Any) -> None:
     """Every path of the dialect must lead somewhere in the WSDL. Raises `MisconfiguredError`."""
-    spec = dialect.operations[name]
-    request, answer = operation.input.body.type, operation.output.body.type
-    asked: list[tuple[Any, str]] = [(request, where) for where in spec.fixed]
-    told: list[tuple[Any, str]] = [(answer, dialect.answer.code), (answer, dialect.answer.message)]
-    if spec.record is not None:
-        asked.append((request, spec.record))
-        kind = _child(request, spec.record)
-        record = dialect.step if name == "steps" else dialect.dossier
-        asked += [(kind, field.path) for field in record.fields.values()]
-        for each in record.lists.values():
-            item = _child(kind, each.path) if kind is not None else None
-            asked.append((kind, each.path))
-            asked += [(item, field.path) for field in each.fields.values()]
-    if name == "login":
-        told.append((answer, dialect.answer.session))
-    if name == "look_up":
-        found = _child(answer, dialect.look_up.items)
-        told.append((answer, dialect.look_up.items))
-        told += [(found, where) for where in dialect.look_up.state.values()]
-    for kind, where in (*asked, *told):
-        target = _child(kind, where) if kind is not None else None
-        if not isinstance(target, (ComplexType, AnySimpleType)):
-            raise _mismatch(
-                f"dialect {dialect.name}: the WSDL has no {where!r} in {spec.name}; "
-                "correct the path in the dialect"
-            )
+    asked, told = dialect.paths(name)
+    for whole, paths in ((operation.input.body.type, asked), (operation.output.body.type, told)):
+        for begins, where in paths:
+            kind = _child(whole, begins)
+            target = _child(kind, where) if kind is not None else None
+            if not isinstance(target, (ComplexType, AnySimpleType)):
+                raise _mismatch(
+                    f"dialect {dialect.name}: the WSDL has no {where!r} in {spec.name}; "
+                    "correct the path in the dialect"
+                )

@@ -240,6 +240,30 @@ class Dialect(_Table):
         """The abilities as the engine reads them."""
         return Abilities(**self.abilities_.model_dump())
 
+    def calls(self) -> Sequence[tuple[str, OperationSpec]]:
+        """Every operation by its name here."""
+        return tuple(self.operations.items())
+
+    def paths(self, operation: str) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
+        """What must be in the WSDL, of the request and of the answer: (where it begins, path)."""
+        (spec,) = (spec for name, spec in self.operations.items() if name == operation)
+        asked = [("", where) for where in spec.fixed]
+        told = [("", self.answer.code), ("", self.answer.message)]
+        if spec.record is not None:
+            front = spec.record
+            record = self.step if operation == "steps" else self.dossier
+            asked.append(("", front))
+            asked += [(front, field.path) for field in record.fields.values()]
+            for each in record.lists.values():
+                asked.append((front, each.path))
+                asked += [(f"{front}.{each.path}", part.path) for part in each.fields.values()]
+        if operation == "login":
+            told.append(("", self.answer.session))
+        if operation == "look_up":
+            told.append(("", self.look_up.items))
+            told += [(self.look_up.items, where) for where in self.look_up.state.values()]
+        return asked, told
+
 
 def load_dialect(name_or_path: str) -> Dialect:
     """A packaged dialect by name, or the one in a file. Raises `DialectError`.

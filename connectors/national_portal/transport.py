@@ -1,20 +1,22 @@
 """HTTP under the SOAP client: aiohttp, one POST per call, never repeated.
 
-aiohttp repeats a request by itself only for idempotent methods; a POST whose connection is lost raises.
+aiohttp repeats a request by itself only for idempotent methods; a POST whose connection is lost raises, and
+a body is written once whatever the method is.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 from aiohttp.payload import Payload
+from pydantic import AnyHttpUrl
 
 from connectors.errors import MisconfiguredError
-from connectors.national_portal.config import NationalPortalSettings
 from connectors.national_portal.faults import Trouble
 from connectors.protocols import Intent
 from monitoring.crash_points import CrashPoint, crash_point
@@ -25,6 +27,34 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
 _CHUNK = 65_536
+XML = "text/xml; charset=utf-8"
+
+
+class HttpSettings(Protocol):
+    """What the transport needs of a connector's settings."""
+
+    @property
+    def address(self) -> AnyHttpUrl: ...
+    @property
+    def proxy(self) -> AnyHttpUrl | None: ...
+    @property
+    def connection_limit(self) -> int: ...
+    @property
+    def idle_connection_seconds(self) -> float: ...
+    @property
+    def connect_timeout_seconds(self) -> float: ...
+    @property
+    def read_timeout_seconds(self) -> float: ...
+    @property
+    def total_timeout_seconds(self) -> float: ...
+    @property
+    def answer_limit_bytes(self) -> int: ...
+    @property
+    def client_certificate(self) -> Path | None: ...
+    @property
+    def client_key(self) -> Path | None: ...
+    @property
+    def ca_certificates(self) -> Path | None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,8 +82,10 @@ class _Body(Payload):
 
     _autoclose = True
 
-    def __init__(self, value: bytes, call: Call, clock: Callable[[], float]) -> None:
-        super().__init__(value, content_type="text/xml; charset=utf-8")
+    def __init__(
+        self, value: bytes, call: Call, clock: Callable[[], float], content_type: str
+    ) -> None:
+        super().__init__(value, content_type=content_type)
         self._size = len(value)
         self._call = call
         self._clock = clock
@@ -69,7 +101,7 @@ class _Body(Payload):
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
         call = self._call
-        if call.intent is not None and call.intent.expired(self._clock()):
+        if call.sent or (call.intent is not None and call.intent.expired(self._clock())):
             raise _NotSent
         transport = getattr(writer, "transport", None)
         if transport is None or transport.is_closing():
@@ -92,7 +124,7 @@ class HttpAnswer:
 class HttpTransport:
     """Connections to one address."""
 
-    def __init__(self, settings: NationalPortalSettings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: HttpSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
         self._address = str(settings.address)
@@ -127,13 +159,27 @@ class HttpTransport:
         if session is not None:
             await session.close()
 
-    async def post(self, body: bytes, headers: dict[str, str], call: Call) -> HttpAnswer:
-        """One POST. Raises `Trouble` or whatever aiohttp raises; `call.sent` tells them apart."""
+    async def post(self, body: bytes, headers: Mapping[str, str], call: Call) -> HttpAnswer:
+        """One POST of XML to the settings' address. Raises as `request` does."""
+        return await self.request("POST", self._address, headers, call, body=body)
+
+    async def request(
+        self,
+        method: str,
+        address: str,
+        headers: Mapping[str, str],
+        call: Call,
+        *,
+        body: bytes | None = None,
+        content_type: str = XML,
+    ) -> HttpAnswer:
+        """One request. Raises `Trouble` or whatever aiohttp raises; `call.sent` tells them apart."""
         if self._session is None:
             raise Trouble(Reason.NOT_SENT, "the connector is closed")
-        async with self._session.post(
-            self._address,
-            data=_Body(body, call, self._clock),
+        async with self._session.request(
+            method,
+            address,
+            data=None if body is None else _Body(body, call, self._clock, content_type),
             headers=headers,
             allow_redirects=False,
             proxy=self._proxy,
@@ -155,7 +201,7 @@ class HttpTransport:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _tls(settings: NationalPortalSettings) -> ssl.SSLContext | bool:
+def _tls(settings: HttpSettings) -> ssl.SSLContext | bool:
     if settings.address.scheme != "https":
         return True
     try:

@@ -39,9 +39,7 @@ def to_json(content: object, extra: Mapping[str, object] | None = None) -> bytes
     try:
         return orjson.dumps(tree, default=_exact, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        raise ContentError(
-            "content: a number beyond 64 bits, or a text that is no UTF-8"
-        ) from None
+        raise ContentError("content: a number beyond 64 bits, or a text that is no UTF-8") from None
 
 
 def digest(canonical: bytes) -> str:

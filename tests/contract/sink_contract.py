@@ -1,5 +1,6 @@
 """What every sink does, in tests. Inherit `SinkContract` and give the fixture `world`; where a target knows
-several kinds of look-up, inherit `LookUpContract` for each of the others.
+several kinds of look-up, inherit `LookUpContract` for each of the others. A target that takes states and no
+steps inherits `StateSinkContract`.
 
 The far side is a simulator that can be told to misbehave and that keeps its own truth: what happened there
 is read from that truth, never from what the sink says. Trouble names are the simulators' common words.
@@ -41,7 +42,7 @@ class FarSide(Protocol):
     async def end_sessions(self) -> None: ...
 
     async def statuses(self, code: str) -> list[str]:
-        """The national status codes of the dossier's states, oldest first; empty: not there."""
+        """What marks each of the record's states, oldest first; empty: not there."""
         ...
 
     async def step_texts(self, code: str) -> list[str]: ...
@@ -55,25 +56,30 @@ class FarSide(Protocol):
 class World:
     """One sink and its far side. `make_sink` gives another sink with a changed setting."""
 
-    sink: Sink
+    sink: Sink[Any]
     far: FarSide
     codes: Codes
-    event: DossierEvent  # a dossier in process (4), with a step
-    changed: DossierEvent  # the same, finished (9)
-    steps: tuple[DossierEvent, ...]  # at least three, of the same dossier, in order
-    step_texts: tuple[str, ...]  # the texts of `steps`
+    event: Any  # a dossier in process (4), with a step; or the first revision of a report
+    changed: Any  # the same, finished (9); or the second revision
+    another: Callable[[int], Any]  # the n-th record beside it, in the state of `event`
+    marks: tuple[str, str] = ("4", "9")  # what marks the states of `event` and `changed`
+    in_request: bytes | None = (
+        None  # what stands in the bytes of a create; the code where not given
+    )
+    steps: tuple[DossierEvent, ...] = ()  # at least three, of the same dossier, in order
+    step_texts: tuple[str, ...] = ()  # the texts of `steps`
     intent: Callable[..., Intent]  # intent(send_by=…, age=…)
     secrets: Sequence[str]  # what no error, repr or traceback may show
+    wrong: dict[str, str]  # the setting that lets nobody in
     make_sink: Callable[
-        ..., Awaitable[Sink]
+        ..., Awaitable[Sink[Any]]
     ]  # make_sink(password=…) etc.; opened, closed by the fixture
 
     @property
     def code(self) -> str:
-        assert self.event.dossier_code is not None
-        return self.event.dossier_code
+        return self.state().code
 
-    def state(self, event: DossierEvent | None = None) -> StateRequest:
+    def state(self, event: Any = None) -> StateRequest:
         return self.sink.state_request(event or self.event, self.codes)
 
     def step_requests(self) -> list[StepRequest]:
@@ -83,9 +89,6 @@ class World:
         request = self.state()
         await self.sink.create(request, self.intent())
         return request
-
-
-WRITES = ("create", "update", "steps")
 
 
 async def _write(world: World, operation: str, **intent: float) -> None:
@@ -117,13 +120,14 @@ class LookUpContract:
 
     async def test_a_look_up_tells_what_the_abilities_promise(self, world: World) -> None:
         await world.created()
-        await world.sink.append_steps(world.code, world.step_requests(), world.intent())
+        if world.steps:
+            await world.sink.append_steps(world.code, world.step_requests(), world.intent())
         answer = await world.sink.look_up(world.code)
         lookup = world.sink.abilities.lookup
         assert (answer.state is not None) == (lookup is not Lookup.EXISTENCE)
         assert (answer.steps is not None) == (lookup is Lookup.STEPS)
         if answer.state is not None:
-            assert answer.state["status"] == "4"
+            assert world.marks[0] in answer.state.values()
         if answer.steps is not None:
             assert list(answer.steps) == [step.key for step in world.step_requests()]
 
@@ -140,16 +144,22 @@ class LookUpContract:
             assert world.sink.shown(new).items() <= shown_of_new.items()
 
 
-class SinkContract(LookUpContract):
-    """The contract. Every test has a far side of its own."""
+class StateSinkContract(LookUpContract):
+    """The contract for states. Every test has a far side of its own; one with `write` runs for each of `writes`."""
+
+    writes: tuple[str, ...] = ("create", "update")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "write" in metafunc.fixturenames:
+            metafunc.parametrize("write", self.writes)
 
     # --- what works ------------------------------------------------------------------------------
 
     async def test_a_created_dossier_is_there_with_its_status(self, world: World) -> None:
         receipt = await world.sink.create(world.state(), world.intent())
-        assert await world.far.statuses(world.code) == ["4"]
+        assert await world.far.statuses(world.code) == [world.marks[0]]
         assert receipt.exchange is not None
-        assert world.code.encode() in (receipt.exchange.request or b"")
+        assert (world.in_request or world.code.encode()) in (receipt.exchange.request or b"")
         assert receipt.exchange.answer
 
     async def test_the_message_id_is_the_attempt(self, world: World) -> None:
@@ -160,14 +170,7 @@ class SinkContract(LookUpContract):
     async def test_an_update_changes_the_truth(self, world: World) -> None:
         await world.created()
         await world.sink.update(world.state(world.changed), world.intent())
-        assert await world.far.statuses(world.code) == ["4", "9"]
-
-    async def test_steps_are_appended_in_order(self, world: World) -> None:
-        await world.created()
-        requests = world.step_requests()
-        await world.sink.append_steps(world.code, requests[:1], world.intent())
-        await world.sink.append_steps(world.code, requests[1:], world.intent())
-        assert await world.far.step_texts(world.code) == list(world.step_texts)
+        assert await world.far.statuses(world.code) == list(world.marks)
 
     async def test_a_probe_has_no_effect(self, world: World) -> None:
         await world.sink.probe()
@@ -178,20 +181,11 @@ class SinkContract(LookUpContract):
         assert world.state().content_hash != world.state(world.changed).content_hash
 
     async def test_many_calls_at_once_keep_apart(self, world: World) -> None:
-        events = [replace(world.event, dossier_code=f"{world.code}-{n}") for n in range(40)]
-        await asyncio.gather(
-            *(world.sink.create(world.state(each), world.intent()) for each in events)
-        )
-        for each in events:
-            assert each.dossier_code is not None
-            assert await world.far.statuses(each.dossier_code) == ["4"]
-
-    async def test_a_step_goes_out_under_the_code_it_is_sent_with(self, world: World) -> None:
-        await world.created()
-        early = replace(world.steps[0], dossier_code=None)
-        request = world.sink.step_request(early, world.codes)
-        await world.sink.append_steps(world.code, [request], world.intent())
-        assert await world.far.step_texts(world.code) == [world.step_texts[0]]
+        requests = [world.state(world.another(n)) for n in range(40)]
+        await asyncio.gather(*(world.sink.create(each, world.intent()) for each in requests))
+        assert len({each.code for each in requests}) == 40
+        for each in requests:
+            assert await world.far.statuses(each.code) == [world.marks[0]]
 
     # --- refusals --------------------------------------------------------------------------------
 
@@ -200,14 +194,11 @@ class SinkContract(LookUpContract):
         with pytest.raises(RejectedError) as refused:
             await world.sink.create(request, world.intent())
         assert refused.value.reason is Reason.ALREADY_EXISTS
-        assert await world.far.statuses(world.code) == ["4"]
+        assert await world.far.statuses(world.code) == [world.marks[0]]
 
-    @pytest.mark.parametrize("operation", ["update", "steps"])
-    async def test_writing_to_an_unknown_dossier_is_not_found(
-        self, world: World, operation: str
-    ) -> None:
+    async def test_updating_what_is_not_there_is_not_found(self, world: World) -> None:
         with pytest.raises(RejectedError) as refused:
-            await _write(world, operation)
+            await _write(world, "update")
         assert refused.value.reason is Reason.NOT_FOUND
         assert await world.far.statuses(world.code) == []
 
@@ -220,51 +211,34 @@ class SinkContract(LookUpContract):
         assert refused.value.exchange is not None
         assert refused.value.exchange.answer
 
-    async def test_a_refused_chunk_may_be_applied_in_part(self, world: World) -> None:
-        await world.created()
-        await world.far.trouble("partial_chunk", operation="steps", k=1)
-        with pytest.raises(OutcomeUnknown) as unknown:
-            await world.sink.append_steps(world.code, world.step_requests(), world.intent())
-        assert unknown.value.reason is Reason.PARTLY_APPLIED
-        assert len(await world.far.step_texts(world.code)) == 1
-
-    async def test_a_refused_single_step_is_rejected(self, world: World) -> None:
-        await world.created()
-        await world.far.trouble("business_error", operation="steps")
-        with pytest.raises(RejectedError) as refused:
-            await _write(world, "steps")
-        assert refused.value.reason is Reason.REJECTED_BY_TARGET
-
     async def test_a_wrong_password_stops_the_flow(self, world: World) -> None:
-        stranger = await world.make_sink(password="etwas-anderes")
+        stranger = await world.make_sink(**world.wrong)
         with pytest.raises(MisconfiguredError) as stopped:
             await stranger.probe()
         assert stopped.value.reason is Reason.WRONG_CREDENTIALS
-        _assert_silent(stopped.value, ["etwas-anderes", *world.secrets])
+        _assert_silent(stopped.value, [*world.wrong.values(), *world.secrets])
 
     # --- surely nothing happened -----------------------------------------------------------------
 
-    @pytest.mark.parametrize("operation", WRITES)
-    async def test_a_refused_connection_is_transient(self, world: World, operation: str) -> None:
+    async def test_a_refused_connection_is_transient(self, world: World, write: str) -> None:
         # Without a kept connection: losing one of those is another trouble.
         world = replace(world, sink=await world.make_sink(idle_connection_seconds=0.001))
-        await _ready(world, operation)
+        await _ready(world, write)
         await world.far.trouble("refuse", seconds=60.0)
         with pytest.raises(TransientError) as transient:
-            await _write(world, operation)
+            await _write(world, write)
         assert transient.value.reason is Reason.CONNECTION_REFUSED
 
-    @pytest.mark.parametrize("operation", WRITES)
     async def test_nothing_is_sent_after_its_intent_is_too_old(
-        self, world: World, operation: str
+        self, world: World, write: str
     ) -> None:
-        await _ready(world, operation)
+        await _ready(world, write)
         before = await world.far.message_ids()
         with pytest.raises(TransientError) as transient:
-            await _write(world, operation, send_by=2.0, age=2.0)
+            await _write(world, write, send_by=2.0, age=2.0)
         assert transient.value.reason is Reason.NOT_SENT
         assert await world.far.message_ids() == before
-        await _write(world, operation)  # and the sink goes on
+        await _write(world, write)  # and the sink goes on
 
     async def test_a_rate_limit_names_the_wait(self, world: World) -> None:
         await world.sink.look_up(world.code)
@@ -275,16 +249,15 @@ class SinkContract(LookUpContract):
         assert transient.value.retry_after == 7
         assert await world.far.statuses(world.code) == []
 
-    @pytest.mark.parametrize("operation", WRITES)
     async def test_an_ended_session_is_transient_and_renewed(
-        self, world: World, operation: str
+        self, world: World, write: str
     ) -> None:
-        await _ready(world, operation)
-        await world.far.trouble("expired_session", operation=operation)
+        await _ready(world, write)
+        await world.far.trouble("expired_session", operation=write)
         with pytest.raises(TransientError) as transient:
-            await _write(world, operation)
+            await _write(world, write)
         assert transient.value.reason is Reason.SESSION_EXPIRED
-        await _write(world, operation)
+        await _write(world, write)
 
     async def test_many_calls_share_one_renewal(self, world: World) -> None:
         await world.created()
@@ -300,7 +273,6 @@ class SinkContract(LookUpContract):
 
     # --- it may have happened --------------------------------------------------------------------
 
-    @pytest.mark.parametrize("operation", WRITES)
     @pytest.mark.parametrize(
         ("trouble", "reason"),
         [
@@ -314,21 +286,21 @@ class SinkContract(LookUpContract):
         ],
     )
     async def test_trouble_with_the_answer_is_unknown_for_a_write(
-        self, world: World, operation: str, trouble: str, reason: Reason
+        self, world: World, write: str, trouble: str, reason: Reason
     ) -> None:
-        await _ready(world, operation)
-        await world.far.trouble(trouble, operation=operation, stage="after")
+        await _ready(world, write)
+        await world.far.trouble(trouble, operation=write, stage="after")
         with pytest.raises(OutcomeUnknown) as unknown:
-            await _write(world, operation)
+            await _write(world, write)
         assert unknown.value.reason is reason
         # It had happened: that is why unknown must not be taken for failed.
         statuses = await world.far.statuses(world.code)
         texts = await world.far.step_texts(world.code)
         assert {
-            "create": statuses == ["4"],
-            "update": statuses == ["4", "9"],
+            "create": statuses == [world.marks[0]],
+            "update": statuses == list(world.marks),
             "steps": len(texts) == 1,
-        }[operation]
+        }[write]
 
     async def test_an_answer_that_names_another_dossier_is_foreign(self, world: World) -> None:
         await world.created()
@@ -406,10 +378,53 @@ class SinkContract(LookUpContract):
 
     async def test_no_request_or_receipt_shows_its_content(self, world: World) -> None:
         request = world.state()
-        step = world.step_requests()[0]
         receipt = await world.sink.create(request, world.intent())
-        for shown in (repr(request), repr(step), repr(receipt), repr(world.sink)):
+        for shown in (repr(request), repr(receipt), repr(world.sink)):
             _assert_none_in(shown, world.secrets)
+
+
+class SinkContract(StateSinkContract):
+    """The contract for states and steps."""
+
+    writes = ("create", "update", "steps")
+
+    async def test_steps_are_appended_in_order(self, world: World) -> None:
+        await world.created()
+        requests = world.step_requests()
+        await world.sink.append_steps(world.code, requests[:1], world.intent())
+        await world.sink.append_steps(world.code, requests[1:], world.intent())
+        assert await world.far.step_texts(world.code) == list(world.step_texts)
+
+    async def test_a_step_goes_out_under_the_code_it_is_sent_with(self, world: World) -> None:
+        await world.created()
+        early = replace(world.steps[0], dossier_code=None)
+        request = world.sink.step_request(early, world.codes)
+        await world.sink.append_steps(world.code, [request], world.intent())
+        assert await world.far.step_texts(world.code) == [world.step_texts[0]]
+
+    async def test_a_refused_chunk_may_be_applied_in_part(self, world: World) -> None:
+        await world.created()
+        await world.far.trouble("partial_chunk", operation="steps", k=1)
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await world.sink.append_steps(world.code, world.step_requests(), world.intent())
+        assert unknown.value.reason is Reason.PARTLY_APPLIED
+        assert len(await world.far.step_texts(world.code)) == 1
+
+    async def test_a_refused_single_step_is_rejected(self, world: World) -> None:
+        await world.created()
+        await world.far.trouble("business_error", operation="steps")
+        with pytest.raises(RejectedError) as refused:
+            await _write(world, "steps")
+        assert refused.value.reason is Reason.REJECTED_BY_TARGET
+
+    async def test_a_step_for_an_unknown_dossier_is_not_found(self, world: World) -> None:
+        with pytest.raises(RejectedError) as refused:
+            await _write(world, "steps")
+        assert refused.value.reason is Reason.NOT_FOUND
+        assert await world.far.step_texts(world.code) == []
+
+    async def test_no_step_shows_its_content(self, world: World) -> None:
+        _assert_none_in(repr(world.step_requests()[0]), world.secrets)
 
 
 def _assert_silent(error: BaseException, secrets: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from connectors.national_portal.dialect import load_dialect
 from connectors.national_portal.simulator import PortalSimulator, Profile
 from connectors.national_portal.sink import NationalPortal
 from connectors.protocols import Lookup, Sink
-from schemas.records import SourceStatus
+from schemas.records import DossierEvent, SourceStatus
 from tests.contract.sink_contract import LookUpContract, SinkContract, World
 from tests.unit.national_portal import samples
 
@@ -83,7 +83,7 @@ class PortalWorld:
             aiohttp.ClientSession() as http,
         ):
 
-            async def make_sink(**changes: Any) -> Sink:
+            async def make_sink(**changes: Any) -> Sink[DossierEvent]:
                 settings = samples.settings(
                     portal.url, **({"abilities": {"lookup": self.lookup}} | changes)
                 )
@@ -111,6 +111,8 @@ class PortalWorld:
                     ),
                     step_texts=STEP_TEXTS,
                     intent=samples.intent,
+                    another=lambda n: replace(event, dossier_code=f"{event.dossier_code}-{n}"),
+                    wrong={"password": "etwas-anderes"},
                     secrets=samples.SECRETS,
                     make_sink=make_sink,
                 )

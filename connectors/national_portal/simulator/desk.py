@@ -11,14 +11,21 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from connectors.national_portal.simulator.truth import Truth
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 _LARGEST_BATCH = 200
+
+
+class Store(Protocol):
+    """A simulator's truth, as far as the desk knows it."""
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def part(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(slots=True)
@@ -32,7 +39,7 @@ class _Work:
 class Desk:
     """Runs work in order of arrival, in transactions of the truth."""
 
-    def __init__(self, truth: Truth) -> None:
+    def __init__(self, truth: Store) -> None:
         self._truth = truth
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()

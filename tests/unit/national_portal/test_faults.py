@@ -131,6 +131,11 @@ TRANSPORT_REASONS = [
         Reason.UNDECODABLE,
         Reason.UNREADABLE_PAYLOAD,
         Reason.IMPOSSIBLE_VALUE,
+        # Of reports, which go to another target.
+        Reason.REVISION_ORDER,
+        Reason.PERIOD_REFUSED,
+        Reason.FIGURES_REFUSED,
+        Reason.FORM_UNKNOWN,
     }
 ]
 

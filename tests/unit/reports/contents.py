@@ -84,7 +84,9 @@ SAMPLES: dict[PacketKind, p.Content] = {
         regime="III",
         name="Đề cương báo cáo tháng",
         sections=(
-            p.OutlineSection(code="I", title="Kết quả", parent=None, mandatory=True, max_length=None),
+            p.OutlineSection(
+                code="I", title="Kết quả", parent=None, mandatory=True, max_length=None
+            ),
             p.OutlineSection(
                 code="I.1", title="Tồn tại", parent="I", mandatory=False, max_length=2000
             ),
@@ -177,9 +179,7 @@ SAMPLES: dict[PacketKind, p.Content] = {
 
 # Also what makes escaping necessary, and a lone CR, which XML would turn into something else.
 TEXT = st.text(
-    st.characters(
-        codec="utf-8", exclude_characters="\ufffe\uffff", exclude_categories=("Cc", "Cs")
-    )
+    st.characters(codec="utf-8", exclude_characters="\ufffe\uffff", exclude_categories=("Cc", "Cs"))
     | st.sampled_from("\t\n\r<>&\"'"),
     max_size=12,
 )
@@ -188,9 +188,8 @@ NUMBER = st.integers(-(10**12), 10**12) | st.decimals(
     -(10**9), 10**9, allow_nan=False, allow_infinity=False, places=4
 )
 DAY = st.dates(date(1900, 1, 1), date(2199, 12, 31))
-MOMENT = st.datetimes(
-    datetime(1950, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)
-)
+_FIRST, _LAST = datetime(1950, 1, 1), datetime(2199, 1, 1)  # noqa: DTZ001 - hypothesis wants them so
+MOMENT = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC))
 
 
 def any_content(kind: PacketKind) -> st.SearchStrategy[p.Content]:
@@ -229,9 +228,7 @@ def _figures(draw: st.DrawFn) -> p.Figures:
 
 @st.composite
 def _list_figures(draw: st.DrawFn) -> p.ListFigures:
-    columns = draw(
-        st.lists(_record(p.ListColumn), max_size=4, unique_by=lambda each: each.code)
-    )
+    columns = draw(st.lists(_record(p.ListColumn), max_size=4, unique_by=lambda each: each.code))
     cells = {
         p.CellType.TEXT: TEXT,
         p.CellType.INTEGER: st.integers().map(str),
@@ -264,9 +261,9 @@ def _field(name: str, wanted: Any) -> st.SearchStrategy[Any]:
     if get_origin(wanted) is tuple:
         item = get_args(wanted)[0]
         if is_dataclass(item):
-            return st.lists(
-                _record(item), max_size=3, unique_by=lambda each: _identity(each)
-            ).map(tuple)
+            return st.lists(_record(item), max_size=3, unique_by=lambda each: _identity(each)).map(
+                tuple
+            )
         return st.lists(_field(name, item), max_size=3).map(tuple)
     if is_dataclass(wanted):
         return _record(wanted)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.reports import packets as p
@@ -26,6 +26,7 @@ def test_every_kind_has_a_content_and_a_sample() -> None:
     assert len(set(p.CONTENTS.values())) == 13
 
 
+@settings(max_examples=60)
 @given(KINDS.flatmap(any_content))
 def test_what_is_written_is_read_back(content: p.Content) -> None:
     data = p.canonical(content)
@@ -33,6 +34,7 @@ def test_what_is_written_is_read_back(content: p.Content) -> None:
     assert p.canonical(p.read(data)) == data
 
 
+@settings(max_examples=60)
 @given(KINDS.flatmap(any_content))
 def test_the_byte_form_has_sorted_keys_and_no_spaces(content: p.Content) -> None:
     data = p.canonical(content).decode()
@@ -178,6 +180,7 @@ def test_a_cell_of_a_list_has_one_writing(kind: p.CellType, text: str, right: bo
             p.ListFigures(columns=(column,), rows=(row,))
 
 
+@settings(max_examples=60)
 @given(KINDS, *(st.text(min_size=1, max_size=8),) * 4)
 def test_a_report_is_told_by_its_id(kind: PacketKind, r: str, f: str, t: str, a: str) -> None:
     name = p.report_id(kind, r, f, t, a)
@@ -192,7 +195,9 @@ def test_a_usual_report_id_is_the_plain_five() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "figures/II.06/II.06a/2026-08", "x/a/b/c/d", "figures/a//c/d"])
+@pytest.mark.parametrize(
+    "name", ["", "figures/II.06/II.06a/2026-08", "x/a/b/c/d", "figures/a//c/d"]
+)
 def test_what_names_no_report_is_refused(name: str) -> None:
     with pytest.raises(ContentError):
         p.report_key(name)
