@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 
 from schemas.records import ReportPacket
@@ -157,7 +158,7 @@ def judge(
         for revision, often in Counter(revision for revision, _ in effects).items():
             if often > 1:
                 wrong("duplicate_effects", f"{name} r{revision} took effect {often} times")
-        for (before, _), (after, _) in zip(effects, effects[1:], strict=False):
+        for (before, _), (after, _) in pairwise(effects):
             if after < before:
                 wrong("order_violations", f"{name} r{after} came after r{before}")
         newest = max(hashes, default=0)
