@@ -280,6 +280,10 @@ class Installation:
         """Do this when the workers are gone, whatever became of the scenario; the latest comes first."""
         self._stack.push_async_callback(asyncio.to_thread, action)
 
+    def close_at_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """The same for what does not block."""
+        self._stack.push_async_callback(close)
+
     def say(self, text: str) -> None:
         """A line of the scenario's own log, for whoever keeps the folder."""
         moment = datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]

@@ -164,6 +164,7 @@ async def prepare(hub: Installation) -> None:
     )
     producer = Producer(aiokafka_connection(kafka), timeout=_PRODUCE_SECONDS)
     await producer.start()
+    hub.close_at_end(partial(producer.stop, 5.0))
     reports = Reports(hub, control, Publisher(sealer), producer, codec)
     hub.prepared, hub.measure = reports, reports.progress
 
@@ -182,12 +183,9 @@ def scenario(name: str, about: str, play: Play, **more: Any) -> Scenario:
 
     async def run(hub: Installation) -> Sequence[Result]:
         reports = side(hub)
-        try:
-            await play(hub, reports)
-            await reports.rest()
-            return [await result(row, hub, reports)]
-        finally:
-            await reports.producer.stop(5.0)
+        await play(hub, reports)
+        await reports.rest()
+        return [await result(row, hub, reports)]
 
     row = Scenario(
         name=f"reports_{name}",
@@ -416,11 +414,7 @@ FAMILIES = (
 
 def _answers(family: Family) -> Scenario:
     async def run(hub: Installation) -> Sequence[Result]:
-        reports = side(hub)
-        try:
-            return [await _answered(row, hub, reports, family)]
-        finally:
-            await reports.producer.stop(5.0)
+        return [await _answered(row, hub, side(hub), family)]
 
     row = replace(
         scenario(family.name, family.about, _nothing, least_faults=2 * len(family.rules)),
