@@ -16,9 +16,6 @@ from schemas.dossier.mappings import Codes
 from schemas.ledger.model import SeenRow
 from schemas.records import Feed, Notice
 
-E = TypeVar("E", contravariant=True)
-"""The record type that a sink carries: `DossierEvent`, or `ReportPacket`."""
-
 # --- sinks -----------------------------------------------------------------------------------------
 
 
@@ -121,8 +118,27 @@ class LookupAnswer:
     steps: tuple[str, ...] | None = None
 
 
-class Sink(Protocol[E]):
+class Deliverable(Protocol):
+    """What the engine itself reads of an event of whatever record type; all else is the sink's."""
+
+    @property
+    def effective_at(self) -> datetime:
+        """When it took effect: the latency is counted from there."""
+        ...
+
+    @property
+    def code(self) -> str | None:
+        """The number under which a target knows the record. Without one it waits."""
+        ...
+
+
+E_contra = TypeVar("E_contra", bound=Deliverable, contravariant=True)
+
+
+class Sink(Protocol[E_contra]):
     """Speaks to one target. Mapping and `shown` are pure; the five calls raise only `connectors.errors`.
+
+    `E_contra` is the record type whose events it maps: dossier events, packets of reports.
 
     `create` and `update` send the full state; `append_steps` sends steps in the given order.
     Concurrency, retries and order are the engine's; a sink does exactly one call, or none.
@@ -131,11 +147,11 @@ class Sink(Protocol[E]):
     target: str
     abilities: Abilities
 
-    def state_request(self, event: E, codes: Codes) -> StateRequest:
+    def state_request(self, event: E_contra, codes: Codes) -> StateRequest:
         """Map a state. Raises `RejectedError` (unmapped, field_missing, field_too_long, field_invalid)."""
         ...
 
-    def step_request(self, event: E, codes: Codes) -> StepRequest:
+    def step_request(self, event: E_contra, codes: Codes) -> StepRequest:
         """Map the event's step. Raises `RejectedError`."""
         ...
 

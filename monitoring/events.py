@@ -152,6 +152,14 @@ class Events:
             seconds=seconds,
         )
 
+    def packet_found(self, *, target: str, report_id: str, reason: Reason, detail: str) -> None:
+        """A packet's number is wrong: the one before it never came, or it has another content already.
+
+        The second is not sent, although somebody approved it.
+        """
+        log = self._log.error if reason is Reason.REVISION_CONFLICT else self._log.warning
+        log("packet_found", target=target, report_id=report_id, reason=reason, detail=detail)
+
     def observed(
         self, *, topic: str, partition: int, taken: int, reasons: Collection[str], refused: int
     ) -> None:
@@ -209,6 +217,7 @@ class Events:
         """
         self._log.warning(
             "partition_restored",
+            topic=restored.topic,
             partition=restored.partition,
             proved=restored.proved,
             dossiers=restored.dossiers,

@@ -73,6 +73,10 @@ class Reason(StrEnum):
     LATE_STEP = "late_step"  # a step that was taken for not done stands there after all
     STEP_TWICE = "step_twice"  # a step stands there more often than it was delivered
 
+    # Found when packets of a report are taken in.
+    REVISION_MISSING = "revision_missing"  # a revision came, and none with the number before it
+    REVISION_CONFLICT = "revision_conflict"  # a number came again with another content: not taken
+
     # Dead letters.
     UNDECODABLE = "undecodable"
     UNREADABLE_PAYLOAD = "unreadable_payload"

@@ -272,6 +272,11 @@ class DossierEvent:
     recorded_at: datetime
     sealed: bytes  # PersonalData; empty in a gap
 
+    @property
+    def code(self) -> str | None:
+        """The number under which a target knows the dossier."""
+        return self.dossier_code
+
 
 def identity_only(
     *,
@@ -442,3 +447,13 @@ class ReportPacket:
     known_at: datetime  # up to when what was known is counted
     approved_at: datetime
     recorded_at: datetime
+
+    @property
+    def code(self) -> str:
+        """The key under which a target knows the report."""
+        return self.report_id
+
+    @property
+    def effective_at(self) -> datetime:
+        """From its approval on the report is owed."""
+        return self.approved_at

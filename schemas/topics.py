@@ -122,4 +122,7 @@ TOPICS = (
 )
 """All of them, in the order of the way; what is no dossier's comes last."""
 
+OWING = (DOSSIER_EVENTS, REPORT_PACKETS)
+"""Those whose records the ledger owes to targets."""
+
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -11,19 +11,23 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
 from cryptography.x509 import load_pem_x509_certificates
 from structlog.typing import FilteringBoundLogger
 
+from connectors.gov_reporting.elements import load_elements
+from connectors.gov_reporting.sink import GovReporting
 from connectors.national_portal.dialect import load_dialect
 from connectors.national_portal.sink import NationalPortal, boot_seconds
 from connectors.one_stop.mapping import ImpossibleValue, to_event
 from connectors.one_stop.source import PAYLOAD_FORMAT, OneStopSource
+from connectors.protocols import Deliverable, Sink
 from monitoring.events import Events
 from monitoring.health import Health, HealthServer
 from monitoring.metrics import Flow, Metrics
@@ -41,11 +45,12 @@ from schemas.topics import (
     DOSSIER_EVENTS,
     INDICATOR_OBSERVATIONS,
     ONESTOP_NOTICES,
+    REPORT_PACKETS,
     TOPICS,
 )
 from streams import topology
 from streams.engine.circuit import CircuitOptions
-from streams.engine.dispatch import EngineOptions
+from streams.engine.dispatch import Decode, EngineOptions
 from streams.engine.shell import Engine
 from streams.hub import Hub
 from streams.intake import CannotMap, Understand
@@ -57,11 +62,11 @@ from streams.reference import read_reference
 from streams.reporting.reminders import Reminders
 from streams.reporting.wiring import fillings
 from streams.restore import restore_if_needed
-from streams.routing import NATIONAL_PORTAL
+from streams.routing import GOV_REPORTING, NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
 from streams.today import Post
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, require_topics
-from streams.topology import Parts, WorkerPart
+from streams.topology import FencesOf, Parts, WorkerPart
 from streams.upkeep import Upkeep
 
 _PRODUCER_STOP_SECONDS = 5.0
@@ -75,9 +80,15 @@ def utc_now() -> datetime:
 
 def build_metrics(settings: Settings) -> Metrics:
     """All metrics of a process of the hub, every expected series at zero."""
-    read = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, INDICATOR_OBSERVATIONS)
+    read = (
+        ONESTOP_NOTICES,
+        DOSSIER_EVENTS,
+        REPORT_PACKETS,
+        DEAD_LETTERS,
+        INDICATOR_OBSERVATIONS,
+    )
     return Metrics(
-        targets=[NATIONAL_PORTAL],
+        targets=[NATIONAL_PORTAL, GOV_REPORTING],
         version=version("thongsuot"),
         topics={topic.name: settings.kafka.partitions for topic in read},
         subjects=[topic.subject for topic in TOPICS],
@@ -87,10 +98,12 @@ def build_metrics(settings: Settings) -> Metrics:
 
 def watched_certificates(settings: Settings) -> dict[str, Path]:
     """The certificates whose end would stop a flow, by the name that the metric gives them."""
-    portal = settings.national_portal
+    portal, reporting = settings.national_portal, settings.gov_reporting
     named = {
         "national_portal_client": portal.client_certificate,
         "national_portal_ca": portal.ca_certificates,
+        "gov_reporting_client": reporting.client_certificate if reporting else None,
+        "gov_reporting_ca": reporting.ca_certificates if reporting else None,
         "kafka_ca": settings.kafka.ca_file,
     }
     return {name: file for name, file in named.items() if file is not None}
@@ -206,7 +219,8 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             )
             await portal.open()
             opened.push_async_callback(portal.close)
-            found += topology.deliver(hub, lambda fences: [engine(hub, portal, fences)])
+            reporting = await _gov_reporting(hub, opened)
+            found += topology.deliver(hub, partial(_engines, hub, portal, reporting))
         if WorkerPart.FIGURES in wanted:
             found += _figures(hub, opened)
         if WorkerPart.TODAY in wanted:
@@ -219,6 +233,17 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
             opened.push_async_callback(receiver.close)
             found.append((Flow.RECEIVE, receiver))
         yield found
+
+
+async def _gov_reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> GovReporting | None:
+    """Nothing, unless the settings say where it is: then what is owed to it waits in the ledger."""
+    settings = hub.settings.gov_reporting
+    if settings is None:
+        return None
+    sink = GovReporting(settings, load_elements(settings.elements), hub.sealer, hub.hasher)
+    await sink.open()
+    opened.push_async_callback(sink.close)
+    return sink
 
 
 def _capture(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
@@ -323,18 +348,54 @@ def understand_one_stop(hub: Hub) -> Understand:
 # --- engines ---------------------------------------------------------------------------------------
 
 
-def engine(hub: Hub, sink: NationalPortal, fences: Callable[[], Sequence[Fence]]) -> Engine:
+E = TypeVar("E", bound=Deliverable)
+
+
+def _engines(
+    hub: Hub, portal: NationalPortal, reporting: GovReporting | None, fences: FencesOf
+) -> Sequence[Engine[Any]]:
+    """One for each target, each from the partitions of the topic that it is owed from."""
+    settings = hub.settings
+    found: list[Engine[Any]] = [
+        engine(
+            hub,
+            portal,
+            fences(DOSSIER_EVENTS),
+            hub.decode_event,
+            engine_options(settings.engine),
+        )
+    ]
+    if reporting is not None:
+        found.append(
+            engine(
+                hub,
+                reporting,
+                fences(REPORT_PACKETS),
+                hub.decode_packet,
+                engine_options(settings.report_engine.over(settings.engine)),
+            )
+        )
+    return found
+
+
+def engine(
+    hub: Hub,
+    sink: Sink[E],
+    fences: Callable[[], Sequence[Fence]],
+    decode: Decode[E],
+    options: EngineOptions,
+) -> Engine[E]:
     """The engine that delivers to one target, from the partitions that the ledger flow owns."""
     return Engine(
         sink=sink,
         ledger=hub.ledger,
-        decode=hub.decode_event,
+        decode=decode,
         codes=hub.upkeep.codes,
         fences=fences,
         clock=boot_seconds,
         seal=hub.sealer.seal,
         events=hub.events.deliveries,
-        options=engine_options(hub.settings.engine),
+        options=options,
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from connectors.errors import DeliveryError, TransientError
+from connectors.gov_reporting.elements import ElementsError, load_elements
+from connectors.gov_reporting.sink import GovReporting
 from connectors.national_portal.dialect import DialectError, load_dialect
 from connectors.national_portal.sink import NationalPortal
 from connectors.one_stop.source import OneStopSource
@@ -31,6 +33,11 @@ from streams.settings import Settings
 from streams.topic_check import BrokerUnreachable, TopicsUnfit, differences, read_topics
 
 _PORTAL_REMEDY = "is the portal, or the security server before it, reachable at THONGSUOT_NATIONAL_PORTAL__ADDRESS?"
+
+_REPORTING_REMEDY = (
+    "is the reporting system, or the provincial platform before it, reachable at"
+    " THONGSUOT_GOV_REPORTING__ADDRESS?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,7 @@ async def everything(settings: Settings) -> Sequence[Checked]:
         registry(settings),
         one_stop(settings),
         national_portal(settings),
+        *([gov_reporting(settings)] if settings.gov_reporting is not None else []),
         reference(settings),
         *([mail(settings)] if settings.mail.host is not None else []),
     )
@@ -145,6 +153,29 @@ async def national_portal(settings: Settings) -> Checked:
     return await _told("national_portal", "Cổng Dịch vụ công quốc gia", "national portal", ask)
 
 
+async def gov_reporting(settings: Settings) -> Checked:
+    """Gets a token and looks a report up that cannot be there: no side effects."""
+
+    async def ask() -> tuple[str, ...]:
+        reporting = settings.gov_reporting
+        assert reporting is not None
+        elements = load_elements(reporting.elements)
+        hasher = Hasher(settings.hash_key_bytes())
+        sink = GovReporting(reporting, elements, _passing_sealer(), hasher)
+        try:
+            await sink.open()
+            await sink.probe()
+        except TransientError as error:
+            return (f"{error}: {_REPORTING_REMEDY}",)
+        finally:
+            await sink.close()
+        return ()
+
+    return await _told(
+        "gov_reporting", "Hệ thống báo cáo Chính phủ", "Government reporting system", ask
+    )
+
+
 async def reference(settings: Settings) -> Checked:
     """The tables that people keep in files can be read."""
 
@@ -194,6 +225,7 @@ async def _told(
         BrokerUnreachable,
         DeliveryError,
         DialectError,
+        ElementsError,
         LedgerMismatch,
         LedgerRefuses,
         LedgerUnavailable,
@@ -226,6 +258,7 @@ _ERRORS_VI: tuple[tuple[type[Exception], str], ...] = (
         "chưa dùng được registry: kiểm tra THONGSUOT_REGISTRY_URL, rồi schemas register",
     ),
     (SealError, "khoá chính không mở được khoá dữ liệu: kiểm tra THONGSUOT_MASTER_KEY"),
+    (ElementsError, "bảng tên phần tử không đúng: kiểm tra THONGSUOT_GOV_REPORTING__ELEMENTS"),
     (DialectError, "phương ngữ không đúng: kiểm tra THONGSUOT_NATIONAL_PORTAL__DIALECT"),
 )
 
@@ -235,5 +268,6 @@ _WRONG_VI = {
     "one_stop": "chưa đọc được hệ thống Một cửa: kiểm tra THONGSUOT_ONE_STOP__URL và quyền SELECT",
     "reference": "tệp danh mục có lỗi: sửa tệp mà THONGSUOT_REFERENCE__… chỉ tới",
     "national_portal": "chưa gọi được Cổng: kiểm tra THONGSUOT_NATIONAL_PORTAL__ADDRESS",
+    "gov_reporting": "chưa gọi được hệ thống báo cáo: kiểm tra THONGSUOT_GOV_REPORTING__ADDRESS",
     "mail": "chưa gửi thư được: kiểm tra THONGSUOT_MAIL__… và danh sách người nhận",
 }

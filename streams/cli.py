@@ -195,13 +195,16 @@ def check(as_json: AsJson = False) -> None:
 
 @app.command()
 def trace(code: str, as_json: AsJson = False) -> None:
-    """Toàn bộ câu chuyện của một hồ sơ · the whole story of one dossier, by any of its numbers."""
+    """Toàn bộ câu chuyện của một hồ sơ hay một báo cáo · of one dossier, by any of its numbers, or one report."""
     try:
         stories = asyncio.run(read_story(settings(), code))
     except (LedgerMismatch, LedgerUnavailable) as error:
         raise fail(remedy(error)) from None
     if not stories:
-        raise fail(f"không có hồ sơ nào mang số {code}  [dim]no dossier is known by {code}[/dim]")
+        raise fail(
+            f"không có hồ sơ hay báo cáo nào mang số {code}"
+            f"  [dim]no dossier and no report is known by {code}[/dim]"
+        )
     if as_json:
         say_json([story.as_dict() for story in stories])
         return

@@ -40,6 +40,7 @@ from schemas.ledger.model import (
     PositionHole,
     StaleOwner,
 )
+from schemas.topics import Topic
 from streams.kafka_clients import faust_settings
 from streams.log_ends import LogAway, LogEnds, Place
 from streams.patience import Lost, Patience
@@ -156,9 +157,15 @@ class Flow:
         """Whether a person must look before the flow goes on."""
         return self._halted.is_set()
 
-    def fences(self) -> tuple[Fence, ...]:
-        """The claims on the first topic's partitions."""
-        return self._readings[0].positions.fences()
+    def fences(self, *topics: Topic) -> tuple[Fence, ...]:
+        """The claims on the partitions of these topics."""
+        names = {topic.name for topic in topics}
+        return tuple(
+            fence
+            for reading in self._readings
+            if reading.positions.topic in names
+            for fence in reading.positions.fences()
+        )
 
     async def run(self) -> None:
         """Read until `stop`. Raises `FlowBroken`."""

@@ -12,7 +12,7 @@ from monitoring.events import Events
 from monitoring.health import Health
 from schemas.codec import Codec
 from schemas.ledger.sql import SqlLedger
-from schemas.records import DossierEvent
+from schemas.records import DossierEvent, ReportPacket
 from schemas.sealing import Hasher, Sealer
 from schemas.topics import Topic
 from streams.dead_letters import Writer
@@ -43,7 +43,7 @@ class Hub:
     die: Callable[[str], NoReturn]
 
     def flow(self, name: str, bodies: Mapping[Topic, Body], **more: Any) -> Flow:
-        """A flow over these topics; the first one's partitions are its claims."""
+        """A flow over these topics."""
         self.health.expect(name)
         return Flow(
             name,
@@ -88,3 +88,7 @@ class Hub:
     async def decode_event(self, payload: bytes) -> DossierEvent:
         """A payload of the ledger as the event it is."""
         return await self.codec.decode_as(payload, DossierEvent)
+
+    async def decode_packet(self, payload: bytes) -> ReportPacket:
+        """A payload of the ledger as the packet it is."""
+        return await self.codec.decode_as(payload, ReportPacket)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from monitoring.crash_points import CrashPoint, crash_point
 from monitoring.events import Events
 from monitoring.metrics import Flow
 from schemas.codec import Codec, UndecodableMessage
-from schemas.ledger.model import Due, Enlistment, EnlistResult, Ledger, LedgerRefuses
+from schemas.ledger.model import Due, Enlistment, EnlistResult, Ledger, LedgerRefuses, Logged
 from schemas.reasons import Reason
 from schemas.records import DeadLetter, DossierEvent, EventKind
 from schemas.registry import UnknownSchemaId
@@ -76,7 +77,7 @@ class EventsToLedger:
                 rows[record] = self._enlistment(record, understood, record.value)
         await self._writer.write(letters, dead)
         crash_point(CrashPoint.BEFORE_ENLIST)
-        result = await self._enlist(batch, rows)
+        result = await in_parts(batch, rows, self._enlist, self._refused)
         crash_point(CrashPoint.AFTER_ENLIST)
         for restored in result.restored:
             self._events.partition_restored(restored)
@@ -101,30 +102,13 @@ class EventsToLedger:
                 dossier_id=key_of(record),
             )
         except UnknownSchemaId as error:
-            raise _stop(self._events, DOSSIER_EVENTS.subject, error) from None
+            raise stop(self._events, DOSSIER_EVENTS.subject, error) from None
 
-    async def _enlist(self, batch: Batch, rows: Mapping[Received, Enlistment]) -> EnlistResult:
-        """One transaction; or, when the database refuses a row, as few as keep it from the others."""
-        wanted = [rows[record] for record in batch.records if record in rows]
-        try:
-            return await self._patience(
-                lambda: self._ledger.enlist(
-                    batch.fences, batch.next_offsets, wanted, batch.first_offsets
-                )
+    async def _enlist(self, batch: Batch, wanted: Sequence[Enlistment]) -> EnlistResult:
+        return await self._patience(
+            lambda: self._ledger.enlist(
+                batch.fences, batch.next_offsets, wanted, batch.first_offsets
             )
-        except LedgerRefuses as refusal:
-            if not wanted:
-                raise
-            if len(batch.records) == 1:
-                return await self._refused(batch, wanted[0], refusal)
-        # Nothing was written. The halves go in the order of the log, so the positions have no hole.
-        first, second = batch.halves()
-        one, two = await self._enlist(first, rows), await self._enlist(second, rows)
-        return EnlistResult(
-            enlisted=one.enlisted + two.enlisted,
-            duplicates=one.duplicates + two.duplicates,
-            overtaken=one.overtaken + two.overtaken,
-            restored=one.restored + two.restored,
         )
 
     async def _refused(self, batch: Batch, row: Enlistment, refusal: LedgerRefuses) -> EnlistResult:
@@ -142,7 +126,7 @@ class EventsToLedger:
             await self._writer.write(self._writer.outgoing(what, with_gap=False), [what])
             missing = self._gap(what)
             rows = {} if missing is None else {record: missing}
-        return await self._enlist(batch, rows)
+        return await in_parts(batch, rows, self._enlist, self._refused)
 
     def _gap(self, what: NotUnderstood) -> Enlistment | None:
         missing = gap(what, self._wall())
@@ -159,6 +143,40 @@ class EventsToLedger:
             offset=record.offset,
             dues=self._dues(event),
         )
+
+
+L = TypeVar("L", bound=Logged)
+
+
+async def in_parts(
+    batch: Batch,
+    rows: Mapping[Received, L],
+    enlist: Callable[[Batch, Sequence[L]], Awaitable[EnlistResult]],
+    refused: Callable[[Batch, L, LedgerRefuses], Awaitable[EnlistResult]],
+) -> EnlistResult:
+    """One transaction; or, when the database refuses a row, as few as keep it from the others.
+
+    `refused` is given a row that is refused even by itself, with its batch of one record.
+    """
+    wanted = [rows[record] for record in batch.records if record in rows]
+    try:
+        return await enlist(batch, wanted)
+    except LedgerRefuses as refusal:
+        if not wanted:
+            raise
+        if len(batch.records) == 1:
+            return await refused(batch, wanted[0], refusal)
+    # Nothing was written. The halves go in the order of the log, so the positions have no hole.
+    first, second = batch.halves()
+    one = await in_parts(first, rows, enlist, refused)
+    two = await in_parts(second, rows, enlist, refused)
+    return EnlistResult(
+        enlisted=one.enlisted + two.enlisted,
+        duplicates=one.duplicates + two.duplicates,
+        overtaken=one.overtaken + two.overtaken,
+        restored=one.restored + two.restored,
+        found=one.found + two.found,
+    )
 
 
 class DeadLettersToLedger:
@@ -224,9 +242,10 @@ class DeadLettersToLedger:
             )
             return replace(letter(what, self._sealer, self._wall()), dossier_id=None)
         except UnknownSchemaId as error:
-            raise _stop(self._events, DEAD_LETTERS.subject, error) from None
+            raise stop(self._events, DEAD_LETTERS.subject, error) from None
 
 
-def _stop(events: Events, subject: str, error: UnknownSchemaId) -> Halt:
+def stop(events: Events, subject: str, error: UnknownSchemaId) -> Halt:
+    """Page: the record is sound, and this worker cannot read it."""
     events.schema_rejected(flow=Flow.LEDGER, subject=subject, detail=str(error))
     return Halt("unknown_schema_id", str(error))

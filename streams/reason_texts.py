@@ -59,6 +59,14 @@ TEXTS: dict[Reason, tuple[str, str]] = {
     Reason.LATE_STATE: ("trạng thái cũ đến muộn, đã gửi lại", "an old state came late; sent again"),
     Reason.LATE_STEP: ("bước xử lý đến muộn, không gửi lại", "a step came late; not sent again"),
     Reason.STEP_TWICE: ("bước xử lý bị ghi trùng ở hệ thống đích", "a step stands there twice"),
+    Reason.REVISION_MISSING: (
+        "thiếu bản báo cáo có số thứ tự trước đó",
+        "the revision with the number before it never came",
+    ),
+    Reason.REVISION_CONFLICT: (
+        "hai nội dung khác nhau cùng một số bản: chỉ nhận nội dung đến trước",
+        "two contents under one revision number: only the first was taken",
+    ),
     Reason.UNDECODABLE: ("bản tin không giải mã được", "the bytes cannot be decoded"),
     Reason.UNREADABLE_PAYLOAD: ("nội dung bản tin không đọc được", "the payload cannot be read"),
     Reason.IMPOSSIBLE_VALUE: ("giá trị không thể có", "an impossible value"),

@@ -22,11 +22,12 @@ from aiokafka.errors import KafkaError
 from monitoring.events import Events
 from monitoring.metrics import Flow
 from schemas.codec import Codec, UndecodableMessage
+from schemas.ledger.restore import LogFound
 from schemas.ledger.sql import SqlLedger
-from schemas.records import DeliveryReceipt, DossierEvent, Notice
+from schemas.records import DeliveryReceipt, DossierEvent, Notice, ReportPacket
 from schemas.registry import UnknownSchemaId
 from schemas.sealing import Sealer, SealError, key_id_in, unwrapped
-from schemas.topics import DELIVERY_RECEIPTS, DOSSIER_EVENTS, ONESTOP_NOTICES, Topic
+from schemas.topics import DELIVERY_RECEIPTS, ONESTOP_NOTICES, OWING, Topic
 from streams.kafka_clients import aiokafka_connection
 from streams.settings import KafkaSettings
 from streams.topic_check import BrokerUnreachable, topic_ids
@@ -51,7 +52,7 @@ class MissingKeys(SealError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTail:
-    """The last record of every partition: what the log knows last. `sealed`: bytes and their dossier."""
+    """The last record of every partition: what the log knows last. `sealed`: bytes and whose they are."""
 
     receipts: Sequence[DeliveryReceipt]
     read_seqs: Mapping[str, int]
@@ -80,18 +81,25 @@ async def restore_if_needed(
     require_keys(await ledger.wrapped_keys(), master_key, tail.sealed)
     # No fence of the lost time holds any more: what it enlisted lies before these ends.
     found, unread = await _read_receipts(ledger, kafka, codec)
-    async with _reader(kafka) as consumer:
-        log_ends = await _ends(consumer, kafka, DOSSIER_EVENTS)
-    ends = {tp.partition: end for tp, end in log_ends.items()}
-    await ledger.finish_restore(
-        flow=Flow.LEDGER,
-        topic=DOSSIER_EVENTS.name,
-        topic_id=(await topic_ids(kafka)).get(DOSSIER_EVENTS.name),
-        ends=ends,
-        read_seqs=tail.read_seqs,
-    )
+    logs = await _logs(kafka)
+    await ledger.finish_restore(flow=Flow.LEDGER, logs=logs, read_seqs=tail.read_seqs)
     held = await ledger.held_partitions()
-    events.restore_finished(receipts=found, unread=unread, partitions=len(ends), held=held)
+    partitions = sum(len(log.ends) for log in logs.values())
+    events.restore_finished(receipts=found, unread=unread, partitions=partitions, held=held)
+
+
+async def _logs(kafka: KafkaSettings) -> Mapping[str, LogFound]:
+    """The topics from which deliveries come into the ledger, as they are now."""
+    ids = await topic_ids(kafka)
+    found: dict[str, LogFound] = {}
+    async with _reader(kafka) as consumer:
+        for topic in OWING:
+            ends = await _ends(consumer, kafka, topic)
+            found[topic.name] = LogFound(
+                topic_id=ids.get(topic.name),
+                ends={tp.partition: end for tp, end in ends.items()},
+            )
+    return found
 
 
 def require_keys(
@@ -118,10 +126,10 @@ def require_keys(
 
 
 async def log_tail(kafka: KafkaSettings, codec: Codec) -> LogTail:
-    """The last record of every partition of the three topics. Raises `BrokerUnreachable`."""
+    """The last record of every partition of the topics that tell. Raises `BrokerUnreachable`."""
     understood = _Understood()
     async with _reader(kafka) as consumer:
-        for topic in (DELIVERY_RECEIPTS, ONESTOP_NOTICES, DOSSIER_EVENTS):
+        for topic in (DELIVERY_RECEIPTS, ONESTOP_NOTICES, *OWING):
             ends = await _ends(consumer, kafka, topic)
             starts = await consumer.beginning_offsets(list(ends))
             places = {tp: end - 1 for tp, end in ends.items() if end > starts[tp]}
@@ -135,9 +143,9 @@ async def log_tail(kafka: KafkaSettings, codec: Codec) -> LogTail:
         receipts=[r for r in understood.records if isinstance(r, DeliveryReceipt)],
         read_seqs=read_seqs,
         sealed=[
-            (r.sealed, r.dossier_id)
+            (r.sealed, r.report_id if isinstance(r, ReportPacket) else r.dossier_id)
             for r in understood.records
-            if isinstance(r, Notice | DossierEvent) and r.sealed
+            if isinstance(r, Notice | DossierEvent | ReportPacket) and r.sealed
         ],
     )
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from schemas.ledger.model import DeliveryState, Due, Operation
 from schemas.reasons import Reason
-from schemas.records import DossierEvent, EventKind
+from schemas.records import DossierEvent, EventKind, ReportPacket
 
 NATIONAL_PORTAL = "national_portal"
+GOV_REPORTING = "gov_reporting"
 
 
 def dues(event: DossierEvent) -> tuple[Due, ...]:
     """The deliveries that enter the ledger with this event, the state before the step."""
     return national_portal(event)
+
+
+def packet_dues(packet: ReportPacket) -> tuple[Due, ...]:
+    """What the Government reporting system is owed: each revision as the newest state of its report.
+
+    It is owed whether or not the hub knows the system's address: then it waits.
+    """
+    return (Due(target=GOV_REPORTING, operation=Operation.STATE),)
 
 
 def national_portal(event: DossierEvent) -> tuple[Due, ...]:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -33,6 +33,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.gov_reporting.config import GovReportingSettings
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.one_stop.config import OneStopSettings
 from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
@@ -244,6 +245,45 @@ class EngineSettings(_Section):
     quota_per_second: float | None = Field(
         default=None, gt=0, description="Most calls a second; empty means no quota."
     )
+
+
+class ReportEngineSettings(_Section):
+    """Where the engine of reports differs from THONGSUOT_ENGINE__…; what is empty is as there.
+
+    Reports are few, and their target is another one: it may ask for another pace.
+    """
+
+    in_flight: int | None = Field(
+        default=None, ge=1, le=256, description="Calls to the reporting system at the same time."
+    )
+    circuit_failures_in_row: int | None = Field(
+        default=None, ge=1, description="Its circuit opens after this many failures in a row."
+    )
+    probe_seconds: float | None = Field(
+        default=None, gt=0, le=3600, description="Pause before its open circuit is probed. Seconds."
+    )
+    probe_most_seconds: float | None = Field(
+        default=None, gt=0, le=86_400, description="Longest pause between probes. Seconds."
+    )
+    retry_first_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="First pause before a report is tried again. Seconds.",
+    )
+    retry_most_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Longest pause before a report is tried again. Seconds.",
+    )
+    quota_per_second: float | None = Field(
+        default=None, gt=0, description="Most calls a second to the reporting system."
+    )
+
+    def over(self, engine: EngineSettings) -> EngineSettings:
+        """The settings of the engine of reports, given those of every engine."""
+        return engine.model_copy(update=self.model_dump(exclude_none=True))
 
 
 class RetentionSettings(_Section):
@@ -638,11 +678,19 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(description="The broker.")
     one_stop: OneStopSettings = Field(description="The one-stop system (source).")
     national_portal: NationalPortalSettings = Field(description="The national portal (target).")
+    gov_reporting: GovReportingSettings | None = Field(
+        default=None,
+        description="The Government reporting system (target); without it reports wait in the ledger.",
+    )
     capture: CaptureSettings = Field(
         default_factory=CaptureSettings, description="How often the source is read."
     )
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="The delivery engine."
+    )
+    report_engine: ReportEngineSettings = Field(
+        default_factory=ReportEngineSettings,
+        description="Where the engine of reports differs.",
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the ledger keeps what."
@@ -662,6 +710,19 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Metrics, health and logs."
     )
+
+    @field_validator("gov_reporting", mode="before")
+    @classmethod
+    def _set_up_or_not(cls, value: object) -> object:
+        """Not set up, as long as nothing is said that has no default: a copy of the example sets nothing up."""
+        fields = GovReportingSettings.model_fields
+        if isinstance(value, Mapping) and not any(
+            fields[name].is_required() or fields[name].default is None
+            for name in value
+            if name in fields
+        ):
+            return None
+        return value
 
     @field_validator("ledger_url")
     @classmethod
@@ -798,13 +859,30 @@ def ledger_is_named() -> bool:
 def variables(
     model: type[BaseModel] = Settings, prefix: str = PREFIX
 ) -> Iterator[tuple[str, FieldInfo]]:
-    """Every variable with its field, in the order of the settings."""
+    """Every variable with its field, in the order of the settings.
+
+    Of a section that may be left out whole none is required here: those that it needs are asked for once
+    one of them is set.
+    """
     for name, field in model.model_fields.items():
         variable = f"{prefix}{name}".upper()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from variables(field.annotation, f"{variable}__")
-        else:
+        section, optional = _section(field.annotation)
+        if section is None:
             yield variable, field
+            continue
+        for inner, of_it in variables(section, f"{variable}__"):
+            needed = optional and of_it.is_required()
+            yield inner, FieldInfo.merge_field_infos(of_it, default=None) if needed else of_it
+
+
+def _section(annotation: object) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field is, if it is one, and whether it may be left out."""
+    of_it = [one for one in get_args(annotation) if one is not type(None)]
+    optional = len(of_it) == 1 and type(None) in get_args(annotation)
+    kind = of_it[0] if optional else annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind, optional
+    return None, False
 
 
 def secret_variables() -> list[str]:

@@ -32,6 +32,8 @@ from schemas.topics import (
     DOSSIER_EVENTS,
     INDICATOR_OBSERVATIONS,
     ONESTOP_NOTICES,
+    OWING,
+    REPORT_PACKETS,
 )
 from streams.log_ends import LogAway, LogEnds
 from streams.settings import KafkaSettings, Settings
@@ -39,7 +41,13 @@ from streams.topic_check import admin_client, brokers_up, require_topics, topic_
 
 _ANSWER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.5
-_READ = (ONESTOP_NOTICES, DOSSIER_EVENTS, DEAD_LETTERS, INDICATOR_OBSERVATIONS)
+_READ = (
+    ONESTOP_NOTICES,
+    DOSSIER_EVENTS,
+    DEAD_LETTERS,
+    INDICATOR_OBSERVATIONS,
+    REPORT_PACKETS,
+)
 _READ_AGAIN = (ONESTOP_NOTICES.name, DOSSIER_EVENTS.name)
 _FLOWS = (Flow.INTAKE, Flow.LEDGER)
 
@@ -146,7 +154,8 @@ async def release(settings: Settings, logger: FilteringBoundLogger) -> int:
     async with _ledger(settings) as ledger:
         await ledger.require_silence(settings.capture.stand_by_seconds)
         log = await _log(settings.kafka)
-        ends = {place: part.end for place, part in log.items() if place[0] == DOSSIER_EVENTS.name}
+        owing = {topic.name for topic in OWING}
+        ends = {place: part.end for place, part in log.items() if place[0] in owing}
         held = await ledger.release_held(ends)
     if held:
         logger.warning("partitions_released", partitions=held)

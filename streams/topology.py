@@ -2,7 +2,8 @@
 
 one-stop system ─► onestop.notices ─► dossier.events ─► ledger ─► national portal
              capture            intake │          ledger  │   engine
-                                       └► dead.letters    └► delivery.receipts
+                                       └► dead.letters    ├► delivery.receipts
+              reporting ─► report.packets ─► ledger ──────┴► Government reporting system
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from schemas.topics import (
     DOSSIER_EVENTS,
     INDICATOR_OBSERVATIONS,
     ONESTOP_NOTICES,
+    OWING,
+    REPORT_PACKETS,
+    Topic,
 )
 from streams.capture import Capture
 from streams.engine.shell import Engine
@@ -35,6 +39,7 @@ from streams.intake import Intake, Understand
 from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
 from streams.observations_flow import ObservationsToLedger
 from streams.observations_intake import ObservationsIntake
+from streams.packets_flow import PacketsToLedger
 from streams.receipts import Receipts
 from streams.receive import Receiver
 from streams.reporting.approvals import Desk
@@ -42,7 +47,7 @@ from streams.reporting.closing import Closing, ClosingOptions
 from streams.reporting.counting import Filling
 from streams.reporting.reminders import Reminders
 from streams.reporting.wiring import regimes
-from streams.routing import dues
+from streams.routing import dues, packet_dues
 from streams.singleton import Singleton
 from streams.supervisor import Part
 from streams.today import Post
@@ -53,7 +58,10 @@ Parts = list[tuple[str, Part]]
 STOPPED_LAST = frozenset({Flow.LEDGER})
 """With this flow the dossiers go to other processes: first the calls in flight are settled."""
 
-EnginesOf = Callable[[Callable[[], Sequence[Fence]]], Sequence[Engine]]
+FencesOf = Callable[[Topic], Callable[[], Sequence[Fence]]]
+"""The claims of the ledger flow on the partitions of a topic, as they are when asked for."""
+
+EnginesOf = Callable[[FencesOf], Sequence[Engine[Any]]]
 
 
 class WorkerPart(StrEnum):
@@ -106,8 +114,8 @@ def intake(hub: Hub, understand: Understand) -> Parts:
 
 
 def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
-    """dossier.events, dead.letters, indicator.observations ─► ledger ─► targets; what is settled ─► delivery.receipts."""
-    engines: list[Engine] = []
+    """dossier.events, report.packets, … ─► ledger ─► targets; what is settled ─► delivery.receipts."""
+    engines: list[Engine[Any]] = []
 
     def notify(dossier_ids: Collection[str] = ()) -> None:
         for engine in engines:
@@ -116,19 +124,33 @@ def deliver(hub: Hub, engines_of: EnginesOf) -> Parts:
     events = EventsToLedger(
         **_shared(hub, Flow.LEDGER), dues=dues, writer=hub.writer(Flow.LEDGER), enlisted=notify
     )
+    packets = PacketsToLedger(
+        ledger=hub.ledger,
+        codec=hub.codec,
+        dues=packet_dues,
+        writer=hub.writer(Flow.LEDGER),
+        patience=hub.patience(Flow.LEDGER),
+        events=hub.events,
+        enlisted=notify,
+    )
     letters = DeadLettersToLedger(**_shared(hub, Flow.LEDGER), sealer=hub.sealer)
     observations = ObservationsToLedger(
         **_shared(hub, Flow.LEDGER), sealer=hub.sealer, plan=plan.packaged()
     )
     ledger = hub.flow(
         Flow.LEDGER,
-        {DOSSIER_EVENTS: events, DEAD_LETTERS: letters, INDICATOR_OBSERVATIONS: observations},
+        {
+            DOSSIER_EVENTS: events,
+            REPORT_PACKETS: packets,
+            DEAD_LETTERS: letters,
+            INDICATOR_OBSERVATIONS: observations,
+        },
         assigned=notify,
     )
-    engines += engines_of(ledger.fences)
+    engines += engines_of(lambda topic: lambda: ledger.fences(topic))
     receipts = Receipts(
         ledger=hub.ledger,
-        fences=ledger.fences,
+        fences=lambda: ledger.fences(*OWING),
         producer=hub.producer,
         encode=hub.codec.encode,
         events=hub.events,
@@ -239,9 +261,9 @@ def _shared(hub: Hub, flow: Flow) -> dict[str, Any]:
     }
 
 
-def _beats(engine: Engine) -> Callable[[], int]:
+def _beats(engine: Engine[Any]) -> Callable[[], int]:
     return lambda: engine.beats
 
 
-def _waits_for(engine: Engine) -> Callable[[], str | None]:
+def _waits_for(engine: Engine[Any]) -> Callable[[], str | None]:
     return lambda: engine.waits_for

@@ -1,4 +1,4 @@
-"""`thongsuot trace`: the whole story of one dossier, told from the ledger, without personal data."""
+"""`thongsuot trace`: the whole story of one dossier or report, told from the ledger, without personal data."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One dossier and everything that happened to it, oldest first."""
+    """One dossier, or one report, and everything that happened to it, oldest first."""
 
     dossier_id: str
     entries: Sequence[TraceEntry]
     zone: ZoneInfo
+    of_a_report: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "dossier_id": self.dossier_id,
+            "report_id" if self.of_a_report else "dossier_id": self.dossier_id,
             "entries": [
                 # Facts have names of their own, "kind" among them.
                 {"at": entry.at.isoformat(), "kind": entry.kind, "facts": dict(entry.facts)}
@@ -44,7 +45,8 @@ class Story:
 
     def table(self) -> Table:
         """For people: local time, what, and the facts."""
-        table = Table(title=f"Hồ sơ · dossier {self.dossier_id}", title_justify="left", box=None)
+        what = "Báo cáo · report" if self.of_a_report else "Hồ sơ · dossier"
+        table = Table(title=f"{what} {self.dossier_id}", title_justify="left", box=None)
         table.add_column("lúc · at", no_wrap=True)
         table.add_column("", no_wrap=True)
         table.add_column("", overflow="fold")
@@ -62,10 +64,18 @@ def _shown(key: str, value: str) -> str:
 
 
 async def read_story(settings: Settings, number: str) -> Sequence[Story]:
-    """Every dossier known by this number. Raises `LedgerMismatch` or `LedgerUnavailable`."""
+    """Every dossier known by this number, or the report of this id.
+
+    Raises `LedgerMismatch` or `LedgerUnavailable`.
+    """
     zone = ZoneInfo(settings.one_stop.zone)
     async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
-        return [
+        dossiers = [
             Story(dossier_id, await ledger.trace(dossier_id), zone)
             for dossier_id in await ledger.find_dossier(number)
         ]
+        reports = [
+            Story(report_id, await ledger.trace(report_id), zone, of_a_report=True)
+            for report_id in await ledger.find_report(number)
+        ]
+        return [*dossiers, *reports]

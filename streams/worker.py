@@ -18,6 +18,7 @@ import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from connectors.errors import DeliveryError
+from connectors.gov_reporting.elements import ElementsError
 from connectors.national_portal.dialect import DialectError
 from monitoring.crash_points import refusal
 from monitoring.logging import configure_logging
@@ -42,6 +43,7 @@ _CANNOT_START = (
     BrokerUnreachable,
     DeliveryError,
     DialectError,
+    ElementsError,
     LedgerMismatch,
     LedgerUnavailable,
     NotConfirmed,

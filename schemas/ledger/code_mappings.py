@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, distinct, func, insert, select, update
+from sqlalchemy import Connection, delete, distinct, exists, func, insert, select, update
 
 from schemas.dossier.mappings import CodeList, MappingOrigin, MappingRow
 from schemas.ledger.dialect import AnyRow, locked
@@ -14,6 +14,7 @@ from schemas.ledger.tables import (
     PARKED_DELIVERY,
     deliveries,
     dossier_target,
+    dossiers,
     mapping_version,
     mappings,
 )
@@ -56,6 +57,7 @@ def unmapped(connection: Connection) -> dict[CodeList, int]:
         query = select(func.count(distinct(deliveries.c.dossier_id))).where(
             PARKED_DELIVERY,
             deliveries.c.reason == Reason.UNMAPPED.value,
+            exists().where(dossiers.c.dossier_id == deliveries.c.dossier_id),  # and no report
             (deliveries.c.detail == f"codelist={codelist.value}")
             | deliveries.c.detail.like(f"codelist={codelist.value} %"),
         )

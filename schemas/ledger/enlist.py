@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -25,10 +25,12 @@ from schemas.ledger.dialect import AnyRow, clock, insert_or_skip, insert_or_upda
 from schemas.ledger.fences import positions_held
 from schemas.ledger.model import (
     OPEN_STATES,
+    Due,
     Enlistment,
     EnlistResult,
     Fence,
     Known,
+    Logged,
     PositionHole,
     RestoredPartition,
     StaleOwner,
@@ -50,6 +52,8 @@ from schemas.ledger.work import chunks
 from schemas.ledger.written import Written
 from schemas.records import DeadLetter, EventKind
 
+L = TypeVar("L", bound=Logged)
+
 
 def enlist(
     connection: Connection,
@@ -59,24 +63,24 @@ def enlist(
     first_offsets: Mapping[int, int],
 ) -> EnlistResult:
     """See `Ledger.enlist`."""
-    stands = _standing(connection, list(fences.values()), first_offsets)
+    stands = standing(connection, list(fences.values()), first_offsets)
     ahead = [e for e in batch if e.offset >= stands[e.partition].next_offset]
-    unknown = _unknown(connection, ahead)
+    unknown = not_taken_in(connection, ahead)
     dossiers_before = _dossiers(connection, unknown)
     new = _not_overtaken(unknown, dossiers_before)
     if new:
         now = to_moment(clock(connection))
-        _write(connection, _placed(new, stands), dossiers_before, now)
-    _move(connection, fences, stands, next_offsets)
+        _write(connection, placed(new, stands), dossiers_before, now)
+    move(connection, fences, stands, next_offsets)
     return EnlistResult(
         enlisted=len(new),
         duplicates=len(batch) - len(unknown),
         overtaken=len(unknown) - len(new),
-        restored=_reached(connection, fences, stands, next_offsets),
+        restored=reached(connection, fences, stands, next_offsets),
     )
 
 
-def _placed(batch: Sequence[Enlistment], stands: Mapping[int, AnyRow]) -> list[Enlistment]:
+def placed(batch: Sequence[L], stands: Mapping[int, AnyRow]) -> list[L]:
     """The same, each with the base of its log."""
     return [
         replace(item, log_base=base) if (base := stands[item.partition].log_base) else item
@@ -84,7 +88,7 @@ def _placed(batch: Sequence[Enlistment], stands: Mapping[int, AnyRow]) -> list[E
     ]
 
 
-def _reached(
+def reached(
     connection: Connection,
     fences: Mapping[int, Fence],
     stands: Mapping[int, AnyRow],
@@ -108,7 +112,7 @@ def advance(
 ) -> None:
     """See `Ledger.advance`."""
     partition = fence.partition
-    stands = _standing(connection, [fence], {partition: first_offset})
+    stands = standing(connection, [fence], {partition: first_offset})
     if letters:
         connection.execute(
             insert_or_skip(connection, dead_letters, ["topic", "partition", "log_pos"]),
@@ -128,10 +132,10 @@ def advance(
                 for letter in letters
             ],
         )
-    _move(connection, {partition: fence}, stands, {partition: next_offset})
+    move(connection, {partition: fence}, stands, {partition: next_offset})
 
 
-def _standing(
+def standing(
     connection: Connection, fences: Sequence[Fence], first_offsets: Mapping[int, int]
 ) -> dict[int, AnyRow]:
     """Lock the positions and return the row of each partition."""
@@ -160,12 +164,13 @@ _AHEAD = Written(
 )
 
 
-def _move(
+def move(
     connection: Connection,
     fences: Mapping[int, Fence],
     stands: Mapping[int, AnyRow],
     next_offsets: Mapping[int, int],
 ) -> None:
+    """The positions, where the batch goes on beyond them."""
     ahead = [
         {"b_flow": f.flow, "b_topic": f.topic, "b_partition": partition, "b_next": next_offset}
         for partition, next_offset in sorted(next_offsets.items())
@@ -176,11 +181,11 @@ def _move(
         _AHEAD.run(connection, ahead)
 
 
-def _unknown(connection: Connection, batch: Sequence[Enlistment]) -> list[Enlistment]:
+def not_taken_in(connection: Connection, batch: Sequence[L]) -> list[L]:
     """Those whose event is new, in log order; of two with one id the first."""
-    first: dict[str, Enlistment] = {}
+    first: dict[str, L] = {}
     for item in sorted(batch, key=lambda e: (e.partition, e.offset)):
-        first.setdefault(item.event.event_id, item)
+        first.setdefault(item.event_id, item)
     known: set[str] = set()
     for some in chunks(list(first)):
         known.update(
@@ -281,10 +286,7 @@ def _write(
     before: Mapping[str, Mapping[str, Any]],
     now: datetime,
 ) -> None:
-    rows = [_event_row(item, now) for item in batch]
-    partitions.provide(connection, {partitions.month_of(row["source_day"]) for row in rows})
-    _KEY.run(connection, [{name: row[name] for name in _KEY_COLUMNS} for row in rows])
-    _EVENT.run(connection, rows)
+    write_events(connection, [_event_row(item, now) for item in batch])
     _TIMELINE.run(connection, [_timeline_row(item) for item in batch])
     projected = _project(connection, batch, before)
     aliases = {
@@ -298,12 +300,28 @@ def _write(
             connection,
             [{"dossier_id": d, "kind": k, "value": v} for d, k, v in sorted(aliases)],
         )
-    owed = [_delivery_row(item, i, now) for item in batch for i in range(len(item.dues))]
+    owe(connection, batch, now)
+    raise_work(connection, _work_rows(batch, projected))
+
+
+def write_events(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """The events and their keys; their months are made where they are missing."""
+    partitions.provide(connection, {partitions.month_of(row["source_day"]) for row in rows})
+    _KEY.run(connection, [{name: row[name] for name in _KEY_COLUMNS} for row in rows])
+    _EVENT.run(connection, rows)
+
+
+def owe(connection: Connection, batch: Sequence[Logged], now: datetime) -> None:
+    """A delivery for everything that is due."""
+    owed = [_delivery_row(item, due, now) for item in batch for due in item.dues]
     if owed:
         _DELIVERY.run(connection, owed)
-    work = _work_rows(batch, projected)
-    if work:
-        _WORK.run(connection, work)
+
+
+def raise_work(connection: Connection, rows: Mapping[tuple[str, str], dict[str, Any]]) -> None:
+    """Let the engines look at these, by target and id."""
+    if rows:
+        _WORK.run(connection, [rows[key] for key in sorted(rows)])
 
 
 def _project(
@@ -321,37 +339,48 @@ def _project(
 
 def _work_rows(
     batch: Sequence[Enlistment], projected: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+) -> dict[tuple[str, str], dict[str, Any]]:
     """One row per dossier and target for which something is open now."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for item in batch:
         dossier = projected[item.event.dossier_id]
         for due in item.dues:
-            if due.state not in OPEN_STATES:
-                continue
-            rows[due.target, item.event.dossier_id] = {
-                "target": due.target,
-                "dossier_id": item.event.dossier_id,
-                "topic": item.topic,
-                "partition": item.partition,
-                "known": Known.UNKNOWN.value,
-                "born_on_portal": dossier["born_on_portal"],
-                "delivered_version": -1,
-                "last_step": -1,
-                "failures": 0,
-                "work_seq": 1,
-                "runnable": True,
-                "wake_at": None,
-                "deadline": dossier["extended_at"] or dossier["due_at"],
-            }
-    return [rows[key] for key in sorted(rows)]
+            if due.state in OPEN_STATES:
+                rows[due.target, item.record_id] = work_row(
+                    item,
+                    due.target,
+                    born_on_portal=dossier["born_on_portal"],
+                    deadline=dossier["extended_at"] or dossier["due_at"],
+                )
+    return rows
+
+
+def work_row(
+    item: Logged, target: str, *, born_on_portal: bool, deadline: datetime | None
+) -> dict[str, Any]:
+    """What is known at a target of a record of which something is open, if it is new there."""
+    return {
+        "target": target,
+        "dossier_id": item.record_id,
+        "topic": item.topic,
+        "partition": item.partition,
+        "known": Known.UNKNOWN.value,
+        "born_on_portal": born_on_portal,
+        "delivered_version": -1,
+        "last_step": -1,
+        "failures": 0,
+        "work_seq": 1,
+        "runnable": True,
+        "wake_at": None,
+        "deadline": deadline,
+    }
 
 
 def _event_row(item: Enlistment, now: datetime) -> dict[str, Any]:
     event = item.event
     return {
         "event_id": event.event_id,
-        "source_day": partitions.source_day(event),
+        "source_day": partitions.source_day(event.effective_at),
         "dossier_id": event.dossier_id,
         "kind": event.kind.value,
         "source": event.source,
@@ -373,7 +402,7 @@ def _timeline_row(item: Enlistment) -> dict[str, Any]:
     step = event.step
     return {
         "event_id": event.event_id,
-        "source_day": partitions.source_day(event),
+        "source_day": partitions.source_day(event.effective_at),
         "dossier_id": event.dossier_id,
         "log_pos": item.log_pos,
         "kind": event.kind.value,
@@ -388,18 +417,17 @@ def _timeline_row(item: Enlistment) -> dict[str, Any]:
     }
 
 
-def _delivery_row(item: Enlistment, nth: int, now: datetime) -> dict[str, Any]:
-    due = item.dues[nth]
+def _delivery_row(item: Logged, due: Due, now: datetime) -> dict[str, Any]:
     ended = due.state not in OPEN_STATES
-    day = partitions.source_day(item.event)
+    day = partitions.source_day(item.effective_at)
     return {
         "b_first_id": partitions.first_id(partitions.month_of(day)),
-        "event_id": item.event.event_id,
+        "event_id": item.event_id,
         "source_day": day,
-        "dossier_id": item.event.dossier_id,
+        "dossier_id": item.record_id,
         "target": due.target,
         "operation": due.operation.value,
-        "version": item.event.read_seq,
+        "version": item.version,
         "log_pos": item.log_pos,
         "partition": item.partition,
         "state": due.state.value,

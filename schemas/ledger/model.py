@@ -7,6 +7,7 @@ taken from the database's clock; a `version` is the `read_seq` of a state.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,13 @@ from typing import Protocol
 
 from schemas.dossier.mappings import CodeList, MappingRow
 from schemas.reasons import Reason
-from schemas.records import DeadLetter, DeliveryReceipt, DossierEvent, IndicatorObservation
+from schemas.records import (
+    DeadLetter,
+    DeliveryReceipt,
+    DossierEvent,
+    IndicatorObservation,
+    ReportPacket,
+)
 
 
 class Operation(StrEnum):
@@ -108,9 +115,10 @@ class Position:
 class RestoredPartition:
     """What was found out, and what must be found out, about one partition of a restored ledger."""
 
+    topic: str
     partition: int
     proved: int  # deliveries that a receipt in the log settles
-    dossiers: int  # at a target, that are looked at before anything is sent
+    dossiers: int  # or reports, at a target, that are looked at before anything is sent
     steps: int  # of them that the target must tell about, or a person
 
 
@@ -125,10 +133,12 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enlistment:
-    """One event read from the log, with what it owes. `payload` is the record's bytes as on Kafka."""
+class Logged(ABC):
+    """One event of any record type, read from the log, with what it owes.
 
-    event: DossierEvent
+    `payload` is the record's bytes as on Kafka.
+    """
+
     payload: bytes
     topic: str
     partition: int
@@ -141,6 +151,72 @@ class Enlistment:
         """Its place in the log: the order within a dossier, also across topics made anew."""
         return self.log_base + self.offset
 
+    @property
+    @abstractmethod
+    def event_id(self) -> str:
+        """What it is known by: the same one is taken in once."""
+
+    @property
+    @abstractmethod
+    def record_id(self) -> str:
+        """Whose event it is: the dossier's id or the report's, `dossier_id` in the tables."""
+
+    @property
+    @abstractmethod
+    def version(self) -> int:
+        """Of the record's state: a greater one is newer."""
+
+    @property
+    @abstractmethod
+    def effective_at(self) -> datetime:
+        """Its day in UTC is the event's source day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlistment(Logged):
+    """One event of a dossier."""
+
+    event: DossierEvent
+
+    @property
+    def event_id(self) -> str:
+        return self.event.event_id
+
+    @property
+    def record_id(self) -> str:
+        return self.event.dossier_id
+
+    @property
+    def version(self) -> int:
+        return self.event.read_seq
+
+    @property
+    def effective_at(self) -> datetime:
+        return self.event.effective_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketEnlistment(Logged):
+    """One revision of a report."""
+
+    packet: ReportPacket
+
+    @property
+    def event_id(self) -> str:
+        return self.packet.packet_id
+
+    @property
+    def record_id(self) -> str:
+        return self.packet.report_id
+
+    @property
+    def version(self) -> int:
+        return self.packet.revision
+
+    @property
+    def effective_at(self) -> datetime:
+        return self.packet.effective_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnlistResult:
@@ -152,6 +228,7 @@ class EnlistResult:
         0  # events of a reading older than the dossier's newest: another capture told them
     )
     restored: tuple[RestoredPartition, ...] = ()
+    found: tuple[FoundRow, ...] = ()  # of packets: what is wrong with their numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,6 +511,20 @@ class Ledger(EngineLedger, Protocol):
         """
         ...
 
+    async def enlist_packets(
+        self,
+        positions: Mapping[int, Fence],
+        next_offsets: Mapping[int, int],
+        batch: Sequence[PacketEnlistment],
+        first_offsets: Mapping[int, int],
+    ) -> EnlistResult:
+        """As `enlist`, of reports: what is owed and the position, and nothing of any dossier.
+
+        A revision that is not above the newest one taken in is overtaken. One that comes without the one
+        before it is taken in, and one whose number was used for another content is not; both are findings.
+        """
+        ...
+
     async def advance(
         self,
         fence: Fence,
@@ -593,13 +684,34 @@ class FoundRow:
     finding: Finding
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportDelivery:
+    """What became of one revision of a report at a target.
+
+    `attempts`: how many calls were made for it. `reference`: the target's own number in its receipt.
+    """
+
+    revision: int
+    target: str
+    state: DeliveryState
+    reason: Reason | None
+    detail: str | None
+    attempts: int
+    reference: str | None
+    enlisted_at: datetime
+    settled_at: datetime | None
+
+
 class LedgerReports(Protocol):
     """Questions that people and metrics ask; nothing here is on a delivery's way."""
 
     async def counts(self) -> Sequence[TargetCounts]: ...
 
     async def event_counts(self) -> Mapping[str, int]:
-        """ "events", "dossiers", "dead_letters", "attempts", "attempts_asked"."""
+        """ "events", "dossiers", "dead_letters", "attempts", "attempts_asked", and "packets" of reports.
+
+        The first two and the attempts are those of dossiers; a report counts as a packet only.
+        """
         ...
 
     async def open_dead_letters(self) -> Mapping[str, int]:
@@ -614,8 +726,16 @@ class LedgerReports(Protocol):
         """Internal ids of the dossiers known by this number (code, alias or internal id)."""
         ...
 
+    async def find_report(self, report_id: str) -> Sequence[str]:
+        """The report known by this id, where anything of it was ever taken in."""
+        ...
+
     async def trace(self, dossier_id: str) -> Sequence[TraceEntry]:
-        """The whole story, oldest first."""
+        """The whole story of a dossier or a report, oldest first."""
+        ...
+
+    async def report_deliveries(self, report_id: str) -> Sequence[ReportDelivery]:
+        """What became of each revision of a report, the first one first."""
         ...
 
 

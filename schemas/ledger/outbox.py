@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, false, or_, select, update
 
 from schemas.ledger.fences import holding
 from schemas.ledger.model import Fence
@@ -45,8 +46,18 @@ def unpublished(
         .limit(limit)
     )
     if fences is not None:
-        held = sorted({fence.partition for fence in holding(connection, fences, lock=False)})
-        query = query.where(deliveries.c.partition.in_(held))
+        held: dict[str, list[int]] = defaultdict(list)
+        for fence in holding(connection, fences, lock=False):
+            held[fence.topic].append(fence.partition)
+        query = query.where(
+            or_(
+                false(),
+                *(
+                    and_(events.c.topic == topic, deliveries.c.partition.in_(sorted(partitions)))
+                    for topic, partitions in sorted(held.items())
+                ),
+            )
+        )
     return [
         DeliveryReceipt(
             delivery_id=row.delivery_id,

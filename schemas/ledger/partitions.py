@@ -16,11 +16,9 @@ SQLite keeps plain tables; there the day is a column like others and an id is ju
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
-
-from schemas.records import DossierEvent
 
 FIRST_MONTH = 202601
 END_MONTH = 210001
@@ -41,9 +39,9 @@ PARTITIONED = ("events", "timeline", "deliveries")
 """In the order in which a month is made; it is dropped in the other."""
 
 
-def source_day(event: DossierEvent) -> int:
-    """The UTC day on which the event took effect, as yyyymmdd."""
-    day = event.effective_at.astimezone(UTC)
+def source_day(effective_at: datetime) -> int:
+    """The UTC day on which an event took effect, as yyyymmdd."""
+    day = effective_at.astimezone(UTC)
     return day.year * 10_000 + day.month * 100 + day.day
 
 

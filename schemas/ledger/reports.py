@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     and_,
     distinct,
+    exists,
     func,
     or_,
     select,
@@ -28,6 +29,7 @@ from schemas.ledger.model import (
     TargetCounts,
     TraceEntry,
 )
+from schemas.ledger.packets import SOURCE
 from schemas.ledger.tables import (
     OPEN_DELIVERY,
     PARKED_DELIVERY,
@@ -91,19 +93,25 @@ def counts(connection: Connection) -> list[TargetCounts]:
 
 
 def event_counts(connection: Connection) -> dict[str, int]:
-    """Totals. "attempts_asked": closed although their maker could not say how they ended."""
+    """Totals, without the reports': they are no dossiers, and only "packets" counts them.
+
+    "attempts_asked": closed although their maker could not say how they ended.
+    """
+    of_a_dossier = exists().where(dossiers.c.dossier_id == attempts.c.dossier_id)
 
     def count(table: Any, *where: Any) -> int:
         query = select(func.count()).select_from(table).where(*where)
         return int(connection.execute(query).scalar_one())
 
     return {
-        "events": count(events),
+        "events": count(events, events.c.source != SOURCE),
         "dossiers": count(dossiers),
         "dead_letters": count(dead_letters),
-        "attempts": count(attempts),
+        "packets": count(events, events.c.source == SOURCE),
+        "attempts": count(attempts, of_a_dossier),
         "attempts_asked": count(
             attempts,
+            of_a_dossier,
             attempts.c.closed_at.is_not(None),
             or_(attempts.c.outcome.is_(None), attempts.c.outcome == Outcome.UNKNOWN.value),
         ),
@@ -149,7 +157,7 @@ def find_dossier(connection: Connection, number: str) -> list[str]:
 
 
 def trace(connection: Connection, dossier_id: str) -> list[TraceEntry]:
-    """The whole story of one dossier, oldest first."""
+    """The whole story of one dossier or report, oldest first."""
     entries: list[tuple[datetime, int, int, TraceEntry]] = []
 
     def tell(at: datetime, kind: str, rank: int, facts: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ A restored ledger does not know what was sent in the time that it lost. So, in t
 
 1. `begin`: the generation rises, and with it every epoch. No fence of the lost time holds.
 2. `add_receipts`: receipts that the log holds and the ledger does not are proof of what was delivered.
-3. `finish`: every partition gets the end of its log as `verify_until`. Nothing of it is runnable before its
+3. `finish`: every partition of the topics from which deliveries come gets the end of its log as `verify_until`. Nothing of it is runnable before its
    position has come there: only then does the ledger owe again everything that it once owed.
 4. `look_at_partition`, in the transaction that comes there: what has a receipt is delivered; everything else
    that is open gets an attempt of unknown outcome, begun now. The engine's rules for these do the rest.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
 
 from schemas.ledger import fences as ownership
 from schemas.ledger.dialect import (
@@ -67,6 +67,7 @@ from schemas.ledger.tables import (
 from schemas.ledger.work import chunks
 from schemas.reasons import Reason
 from schemas.records import DeliveryReceipt
+from schemas.topics import REPORT_PACKETS
 
 HELD = 1 << 62
 """A `verify_until` that no position reaches: the log itself is lost, and `thongsuot topics` ends this."""
@@ -87,6 +88,14 @@ class Identity:
     def changed(self) -> bool:
         """Whether the lost time is still to be dealt with before anybody may own anything."""
         return self.here != self.remembered or self.restoring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFound:
+    """One topic as the broker has it: its id, ``None`` where it has none, and where each partition ends."""
+
+    topic_id: str | None
+    ends: Mapping[int, int]
 
 
 # --- recognising it ----------------------------------------------------------------------------------
@@ -271,25 +280,39 @@ def finish(
     opened: Identity,
     *,
     flow: str,
-    topic: str,
-    topic_id: str | None,
-    ends: Mapping[int, int],
+    logs: Mapping[str, LogFound],
     read_seqs_seen: Mapping[str, int],
 ) -> None:
-    """Set the horizon of every partition of the log. Nothing happens when somebody else was quicker.
-
-    Where a partition ends below its position, or the topic is another one, the log was lost as well: all
-    partitions stay held, for nothing tells what was sent.
-    """
+    """Set the horizon of every partition of these topics. Nothing happens when somebody else was quicker."""
     row = connection.execute(locked(connection, select(ledger_identity), shared=False)).one()
     if row.generation != opened.generation or not row.restoring:
         return
+    for topic, log in sorted(logs.items()):
+        _set_horizon(connection, flow, topic, log)
+    there = {seq.source: seq.read_seq for seq in connection.execute(select(read_seqs))}
+    higher = [
+        {"source": source, "read_seq": seen}
+        for source, seen in sorted(read_seqs_seen.items())
+        if seen > there.get(source, 0)
+    ]
+    if higher:
+        connection.execute(
+            insert_or_update(connection, read_seqs, ["source"], {"read_seq": "read_seq"}), higher
+        )
+    connection.execute(update(ledger_identity).values(restoring=False))
+
+
+def _set_horizon(connection: Connection, flow: str, topic: str, log: LogFound) -> None:
+    """Where a partition ends below its position, or the topic is another one, the log was lost as well: all
+
+    partitions of the topic stay held, for nothing tells what was sent.
+    """
     stands = connection.execute(
         select(positions).where(positions.c.flow == flow, positions.c.topic == topic)
     ).all()
     log_lost = any(
-        ends.get(at.partition, 0) < at.next_offset
-        or (at.topic_id is not None and topic_id is not None and at.topic_id != topic_id)
+        log.ends.get(at.partition, 0) < at.next_offset
+        or (at.topic_id is not None and log.topic_id is not None and at.topic_id != log.topic_id)
         for at in stands
     )
     connection.execute(
@@ -310,20 +333,9 @@ def finish(
                 "log_base": 0,
                 "verify_until": HELD if log_lost else end,
             }
-            for partition, end in sorted(ends.items())
+            for partition, end in sorted(log.ends.items())
         ],
     )
-    there = {seq.source: seq.read_seq for seq in connection.execute(select(read_seqs))}
-    higher = [
-        {"source": source, "read_seq": seen}
-        for source, seen in sorted(read_seqs_seen.items())
-        if seen > there.get(source, 0)
-    ]
-    if higher:
-        connection.execute(
-            insert_or_update(connection, read_seqs, ["source"], {"read_seq": "read_seq"}), higher
-        )
-    connection.execute(update(ledger_identity).values(restoring=False))
 
 
 def held_partitions(connection: Connection) -> int:
@@ -380,7 +392,15 @@ def look_at_partition(connection: Connection, fence: Fence, horizon: int) -> Res
     ids = sorted(
         connection.execute(
             select(deliveries.c.dossier_id)
+            .join(
+                dossier_target,
+                and_(
+                    dossier_target.c.target == deliveries.c.target,
+                    dossier_target.c.dossier_id == deliveries.c.dossier_id,
+                ),
+            )
             .where(
+                dossier_target.c.topic == fence.topic,
                 deliveries.c.partition == fence.partition,
                 deliveries.c.log_pos < horizon,
                 OPEN_DELIVERY,
@@ -404,7 +424,13 @@ def look_at_partition(connection: Connection, fence: Fence, horizon: int) -> Res
         )
         .values(verify_until=None)
     )
-    return RestoredPartition(partition=fence.partition, proved=proved, dossiers=looked, steps=steps)
+    return RestoredPartition(
+        topic=fence.topic,
+        partition=fence.partition,
+        proved=proved,
+        dossiers=looked,
+        steps=steps,
+    )
 
 
 def _amends_of(connection: Connection, ids: Sequence[str], horizon: int) -> list[Amends]:
@@ -482,6 +508,8 @@ def _codes(
     for key in keys:
         said = (row.code for row in receipts.get(key, ()) if row.code)
         code = standing[key].claimed_code or next(said, None)
+        if code is None and standing[key].topic == REPORT_PACKETS.name:
+            code = key[1]  # a report is known by its id, everywhere and for ever
         doubtful = code is None and key[1] in several
         found[key] = (None, True) if doubtful else (code or newest.get(key[1]), False)
     owners = _claim(

@@ -23,6 +23,8 @@ from schemas.ledger import (
     log_reset,
     observations,
     outbox,
+    packets,
+    report_deliveries,
     reports,
     restore,
     work,
@@ -41,8 +43,10 @@ from schemas.ledger.model import (
     Judged,
     LedgerUnavailable,
     Observed,
+    PacketEnlistment,
     Position,
     RefusedObservation,
+    ReportDelivery,
     SeenRow,
     SingletonFence,
     TargetCounts,
@@ -149,6 +153,17 @@ class SqlLedger:
             lambda c: enlist.enlist(c, positions, next_offsets, batch, first_offsets)
         )
 
+    async def enlist_packets(
+        self,
+        positions: Mapping[int, Fence],
+        next_offsets: Mapping[int, int],
+        batch: Sequence[PacketEnlistment],
+        first_offsets: Mapping[int, int],
+    ) -> EnlistResult:
+        return await self._flow.write(
+            lambda c: packets.enlist_packets(c, positions, next_offsets, batch, first_offsets)
+        )
+
     async def advance(
         self,
         fence: Fence,
@@ -222,20 +237,19 @@ class SqlLedger:
         self,
         *,
         flow: str,
-        topic: str,
-        topic_id: str | None,
-        ends: Mapping[int, int],
+        logs: Mapping[str, restore.LogFound],
         read_seqs: Mapping[str, int],
     ) -> None:
-        """Nothing of a partition is runnable until `flow` has come to the end of its log as given here."""
+        """Nothing of a partition is runnable until `flow` has come to the end of its log as given here.
+
+        `logs` by topic: each one from which deliveries come into the ledger.
+        """
         await self._flow.write(
             lambda c: restore.finish(
                 c,
                 self.identity,
                 flow=flow,
-                topic=topic,
-                topic_id=topic_id,
-                ends=ends,
+                logs=logs,
                 read_seqs_seen=read_seqs,
             )
         )
@@ -343,6 +357,12 @@ class SqlLedger:
 
     async def find_dossier(self, number: str) -> Sequence[str]:
         return await self._asked.read(lambda c: reports.find_dossier(c, number))
+
+    async def find_report(self, report_id: str) -> Sequence[str]:
+        return await self._asked.read(lambda c: report_deliveries.find_report(c, report_id))
+
+    async def report_deliveries(self, report_id: str) -> Sequence[ReportDelivery]:
+        return await self._asked.read(lambda c: report_deliveries.report_deliveries(c, report_id))
 
     async def trace(self, dossier_id: str) -> Sequence[TraceEntry]:
         return await self._asked.read(lambda c: reports.trace(c, dossier_id))

@@ -1,4 +1,7 @@
-"""The hub's own ledger as the demo's viewer sees it; the verdict takes from it only what is parked."""
+"""The hub's own ledger as the demo's viewer sees it; the verdict takes from it only what is parked.
+
+Of dossiers only: a report that is owed as well has no row among them.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,29 @@ class Standing:
         return self.states.get("pending", 0) + self.states.get("sending", 0)
 
 
+_STATES = """
+select state, count(*) from deliveries x
+where exists (select 1 from dossiers o where o.dossier_id = x.dossier_id) group by state
+"""
+_PARKED = """
+select reason, count(distinct dossier_id) from deliveries x where state = 'parked'
+and exists (select 1 from dossiers o where o.dossier_id = x.dossier_id) group by reason
+"""
+_UNDER_WAY = """
+select count(*) from dossier_target x where (runnable or wake_at is not null)
+and exists (select 1 from dossiers o where o.dossier_id = x.dossier_id)
+"""
+_OUTCOMES = """
+select coalesce(outcome, 'none'), count(*) from attempts x
+where exists (select 1 from dossiers o where o.dossier_id = x.dossier_id) group by 1
+"""
+_ASKED = """
+select count(*) from attempts x
+where closed_at is not null and coalesce(outcome, 'unknown') = 'unknown'
+and exists (select 1 from dossiers o where o.dossier_id = x.dossier_id)
+"""
+
+
 class HubView:
     """Reads a ledger by its SQLAlchemy address, and never writes to it. Each question is one reading."""
 
@@ -63,28 +89,15 @@ class HubView:
     def standing(self) -> Standing:
         """All counts, from one reading."""
         with self._engine.connect() as db, db.begin():
-            outcomes = _pairs(
-                db, "select coalesce(outcome, 'none'), count(*) from attempts group by 1"
-            )
+            outcomes = _pairs(db, _OUTCOMES)
             return Standing(
-                states=_pairs(db, "select state, count(*) from deliveries group by state"),
-                parked=_pairs(
-                    db,
-                    "select reason, count(distinct dossier_id) from deliveries"
-                    " where state = 'parked' group by reason",
-                ),
-                under_way=_one(
-                    db,
-                    "select count(*) from dossier_target where runnable or wake_at is not null",
-                ),
+                states=_pairs(db, _STATES),
+                parked=_pairs(db, _PARKED),
+                under_way=_one(db, _UNDER_WAY),
                 attempts=sum(outcomes.values()),
                 retried=outcomes.get("failed", 0) + outcomes.get("unknown", 0),
                 unknown=outcomes.get("unknown", 0) + outcomes.get("none", 0),
-                asked=_one(
-                    db,
-                    "select count(*) from attempts where closed_at is not null"
-                    " and coalesce(outcome, 'unknown') = 'unknown'",
-                ),
+                asked=_one(db, _ASKED),
                 dead_letters=_one(db, "select count(*) from dead_letters"),
             )
 

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from connectors.protocols import Sink
+from connectors.protocols import Deliverable, Sink
 from schemas.dossier.mappings import Codes
 from schemas.ledger.model import (
     Applied,
@@ -22,7 +22,6 @@ from schemas.ledger.model import (
     Verdict,
 )
 from schemas.reasons import Reason
-from schemas.records import DossierEvent
 from streams.engine.circuit import Circuit, CircuitOptions
 from streams.engine.group_commit import GroupCommit
 
@@ -45,7 +44,10 @@ class EngineOptions:
     circuit: CircuitOptions = field(default_factory=CircuitOptions)
 
 
-Decode = Callable[[bytes], Awaitable[DossierEvent]]
+E = TypeVar("E", bound=Deliverable)
+
+Decode = Callable[[bytes], Awaitable[E]]
+"""A payload of the ledger as the event it is."""
 
 
 class EngineEvents(Protocol):
@@ -85,15 +87,15 @@ class LetGo(Exception):
     """This dossier is no longer ours, or the ledger is away: leave it as it stands in the ledger."""
 
 
-class Dispatch:
+class Dispatch(Generic[E]):
     """One engine's means. `clock` is monotonic and runs through suspension, in seconds."""
 
     def __init__(
         self,
         *,
-        sink: Sink,
+        sink: Sink[E],
         ledger: EngineLedger,
-        decode: Decode,
+        decode: Decode[E],
         codes: Callable[[], Codes],
         clock: Callable[[], float],
         seal: Callable[[bytes, str], bytes],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Generic, TypeVar
 
 from connectors.errors import (
     DeliveryError,
@@ -16,7 +17,7 @@ from connectors.errors import (
     RejectedError,
     TransientError,
 )
-from connectors.protocols import Intent, Receipt
+from connectors.protocols import Deliverable, Intent, Receipt
 from monitoring.crash_points import CrashPoint, crash_point
 from schemas.ledger.model import (
     Applied,
@@ -37,7 +38,6 @@ from schemas.ledger.model import (
     Work,
 )
 from schemas.reasons import Reason
-from schemas.records import DossierEvent
 from streams.engine.actions import Answer, Ask, Idle, Plan, Send, Settle
 from streams.engine.decide import next_action, rows_to_map
 from streams.engine.dispatch import Dispatch, LetGo
@@ -45,18 +45,20 @@ from streams.engine.evolve import evolve, with_outcome
 from streams.engine.plans import Prepared, prepare
 from streams.engine.refused import parking, without_words
 
+E = TypeVar("E", bound=Deliverable)
 
-class Errand:
+
+class Errand(Generic[E]):
     """The work on one dossier, from loading to idle."""
 
-    def __init__(self, dispatch: Dispatch, work: Work, fence: Fence) -> None:
+    def __init__(self, dispatch: Dispatch[E], work: Work, fence: Fence) -> None:
         self._dispatch = dispatch
         self._sink = dispatch.sink
         self._options = dispatch.options
         self._work = work
         self._fence = fence
         self._prepared: dict[int, Prepared] = {}
-        self._decoded: tuple[str, DossierEvent] | None = None
+        self._decoded: tuple[str, E] | None = None
         self._answer: Answer | None = None
         self._session_errors = 0
         self._codes = dispatch.codes()
@@ -117,7 +119,7 @@ class Errand:
                 )
         return {key: prepared.plan for key, prepared in self._prepared.items()}
 
-    async def _event(self, row: DeliveryRow) -> DossierEvent:
+    async def _event(self, row: DeliveryRow) -> E:
         # A state and a step of one event lie side by side: decoding costs as much as mapping.
         if self._decoded is None or self._decoded[0] != row.event_id:
             self._decoded = (row.event_id, await self._dispatch.decode(row.payload))

@@ -6,14 +6,16 @@ A refusal by the mapping is a plan too: the core parks it with its reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from connectors.errors import RejectedError
-from connectors.protocols import Sink, StateRequest, StepRequest
+from connectors.protocols import Deliverable, Sink, StateRequest, StepRequest
 from schemas.dossier.mappings import Codes
 from schemas.ledger.model import DeliveryRow, Operation
 from schemas.reasons import Reason
-from schemas.records import DossierEvent
 from streams.engine.actions import Plan
+
+E = TypeVar("E", bound=Deliverable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +29,7 @@ class Prepared:
     step: StepRequest | None = None
 
 
-def prepare(
-    row: DeliveryRow, event: DossierEvent, sink: Sink, codes: Codes, *, compared: bool
-) -> Prepared:
+def prepare(row: DeliveryRow, event: E, sink: Sink[E], codes: Codes, *, compared: bool) -> Prepared:
     """Map one row of `event`. Never raises for what a dossier contains: that becomes a refusal.
 
     `compared`: also say what a look-up shows of a dossier that holds this state.
@@ -40,7 +40,7 @@ def prepare(
             step = sink.step_request(event, codes)
             plan = Plan(content_hash=step.key, supplement_request=step.supplement_request)
             return Prepared(plan=plan, effective_at=at, compared=compared, step=step)
-        if not event.dossier_code:
+        if not event.code:
             no_code = Plan(refusal=Reason.NO_CODE)
             return Prepared(plan=no_code, effective_at=at, compared=compared)
         state = sink.state_request(event, codes)

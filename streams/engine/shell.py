@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
-from connectors.protocols import Sink
+from connectors.protocols import Deliverable, Sink
 from schemas.dossier.mappings import Codes
 from schemas.ledger.model import EngineLedger, Fence, LedgerRefuses, LedgerUnavailable, Work
 from schemas.reasons import Reason
 from streams.engine.dispatch import Decode, Dispatch, EngineEvents, EngineOptions, LetGo
 from streams.engine.errand import Errand
 
+E = TypeVar("E", bound=Deliverable)
 
-class Engine:
+
+class Engine(Generic[E]):
     """Delivers what the ledger owes one target.
 
     `fences` yields the partitions owned now; `clock` is a monotonic clock that runs through suspension,
@@ -28,9 +31,9 @@ class Engine:
     def __init__(
         self,
         *,
-        sink: Sink,
+        sink: Sink[E],
         ledger: EngineLedger,
-        decode: Decode,
+        decode: Decode[E],
         codes: Callable[[], Codes],
         fences: Callable[[], Sequence[Fence]],
         clock: Callable[[], float],

@@ -25,6 +25,7 @@ from schemas.ledger.model import (
     Verdict,
     Work,
 )
+from schemas.ledger.restore import LogFound
 from schemas.ledger.sql import SqlLedger
 from schemas.reasons import Reason
 from schemas.records import Alias, DeliveryReceipt
@@ -83,9 +84,7 @@ async def restored(
     await ledger.add_receipts(receipts)
     await ledger.finish_restore(
         flow=FLOW,
-        topic=TOPIC,
-        topic_id=topic_id,
-        ends=dict.fromkeys(range(partitions), end),
+        logs={TOPIC: LogFound(topic_id=topic_id, ends=dict.fromkeys(range(partitions), end))},
         read_seqs=read_seqs or {},
     )
 
@@ -162,7 +161,7 @@ class RestoreContract:
         assert await two.add_receipts([receipt("e1"), receipt("e2")]) == 1
         for process, end in ((one, 3), (two, 9)):
             await process.finish_restore(
-                flow=FLOW, topic=TOPIC, topic_id=None, ends={0: end}, read_seqs={}
+                flow=FLOW, logs={TOPIC: LogFound(topic_id=None, ends={0: end})}, read_seqs={}
             )
         assert not two.identity.changed
         desk = await Desk.open(two)

@@ -34,17 +34,25 @@ from schemas.records import (
 )
 from schemas.registry import LocalRegistry, SchemaRegistry
 from schemas.sealing import Sealer, key_id_of
-from schemas.topics import DEAD_LETTERS, DOSSIER_EVENTS, ONESTOP_NOTICES, TOPICS, Topic
+from schemas.topics import (
+    DEAD_LETTERS,
+    DOSSIER_EVENTS,
+    ONESTOP_NOTICES,
+    REPORT_PACKETS,
+    TOPICS,
+    Topic,
+)
 from streams.dead_letters import NotUnderstood, Writer, gap
 from streams.embedded_broker import EmbeddedBroker
 from streams.flow import Body, Flow, Reading
 from streams.intake import CannotMap, Intake
 from streams.kafka_clients import aiokafka_connection
 from streams.ledger_flow import DeadLettersToLedger, EventsToLedger
+from streams.packets_flow import PacketsToLedger
 from streams.patience import Patience
 from streams.positions import FlowPositions, Received
 from streams.producer import Outgoing, Producer
-from streams.routing import dues
+from streams.routing import dues, packet_dues
 from streams.settings import KafkaSettings
 
 PARTITIONS = 2
@@ -131,7 +139,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(
-            targets=["national_portal"],
+            targets=["national_portal", "gov_reporting"],
             version="test",
             topics={topic.name: PARTITIONS for topic in TOPICS},
             subjects=[topic.subject for topic in TOPICS],
@@ -232,6 +240,15 @@ class Rig:
             wall=self.now,
             enlisted=enlisted,
         )
+        packets = PacketsToLedger(
+            ledger=ledger,
+            codec=codec,
+            dues=packet_dues,
+            writer=self.writer(FlowName.LEDGER, codec, patience),
+            patience=waits,
+            events=self.events,
+            enlisted=enlisted,
+        )
         letters = DeadLettersToLedger(
             ledger=ledger,
             codec=codec,
@@ -241,7 +258,10 @@ class Rig:
             wall=self.now,
         )
         return self.flow(
-            FlowName.LEDGER, {DOSSIER_EVENTS: events, DEAD_LETTERS: letters}, ledger, patience
+            FlowName.LEDGER,
+            {DOSSIER_EVENTS: events, REPORT_PACKETS: packets, DEAD_LETTERS: letters},
+            ledger,
+            patience,
         )
 
     # --- writing and reading

@@ -247,7 +247,7 @@ async def test_an_owner_that_kafka_knows_nothing_of_does_not_keep_the_partitions
         flow = await r.to_ledger()
         async with running(flow) as (task,):
             await until(lambda: enlisted(r, 2))
-            mine = set(flow.fences())
+            mine = set(flow.fences(DOSSIER_EVENTS))
             await r.usurp("ledger", DOSSIER_EVENTS)
             if records:
                 await put(r, 2, 3)
@@ -281,7 +281,7 @@ async def test_a_log_that_ends_before_its_position_pages(
 
 
 async def _owns_anew(r: Rig, flow: Flow, before: set[Fence]) -> bool:
-    now = flow.fences()
+    now = flow.fences(DOSSIER_EVENTS)
     return not before & set(now) and len(await r.ledger.held(now)) == PARTITIONS
 
 

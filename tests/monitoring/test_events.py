@@ -191,6 +191,21 @@ def test_an_open_circuit_pages_only_when_waiting_does_not_help(
     assert seen.value("hub_circuit_state", target="national_portal", state="open") == 0
 
 
+@pytest.mark.parametrize(
+    ("reason", "level"),
+    [(Reason.REVISION_MISSING, "warning"), (Reason.REVISION_CONFLICT, "error")],
+)
+def test_a_wrong_number_of_a_report_is_told_with_its_report(reason: Reason, level: str) -> None:
+    seen = Observed()
+    report = "figures/II.06/II.06a/2026-11/H12"
+    seen.events.packet_found(
+        target="gov_reporting", report_id=report, reason=reason, detail="revision=3 newest=1"
+    )
+    (line,) = seen.lines()
+    assert (line["event"], line["level"], line["reason"]) == ("packet_found", level, reason)
+    assert (line["report_id"], line["detail"]) == (report, "revision=3 newest=1")
+
+
 def test_flows_say_what_they_do() -> None:
     seen = Observed()
     events = seen.events

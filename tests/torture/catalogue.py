@@ -18,6 +18,7 @@ MODULES = (
     "restore_grid",
     "source_grid",
     "outage",
+    "reporting",
     "soak",
 )
 """Modules of this folder that offer `SCENARIOS`; the rows of the torture."""

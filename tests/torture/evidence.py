@@ -52,10 +52,12 @@ _LEFT_OPEN = (
     " and p.owner like :owner"
 )
 
+# Of a report too: whoever owns its partition of its own topic.
 _HITS = (
     "select count(*) from attempts a join dossier_target t on t.target = a.target"
-    " and t.dossier_id = a.dossier_id where a.outcome is null and a.closed_at is null"
-    ' and t."partition" in (' + _OWNED + ")"
+    " and t.dossier_id = a.dossier_id join positions p on p.flow = 'ledger' and p.topic = t.topic"
+    ' and p."partition" = t."partition" where a.outcome is null and a.closed_at is null'
+    " and p.owner like :owner"
 )
 
 
@@ -110,13 +112,14 @@ def in_hand(view: HubView, pid: int | None) -> dict[str, Any]:
     ):
         places[code] = int(partition)
     opened = [(c, kind) for c, kind in view.rows(_OPEN) if places.get(c) in owned]
+    hit = int(view.rows(_HITS, owner=owner)[0][0])
     busy = frozenset(code for partition, code in view.rows(_BUSY) if int(partition) in owned)
     return {
         "partitions": owned,
         "open_codes": frozenset(c for c, _ in opened),
         "open_steps": frozenset(c for c, kind in opened if kind == "steps"),
         "busy": busy,
-        "hit": len(opened),
+        "hit": hit,
     }
 
 

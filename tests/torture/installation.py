@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -107,6 +107,8 @@ class Installation:
         self.database = ""
         self.ledger_url = ""
         self.portal_url = ""
+        self.measure: Callable[[], Awaitable[float]] | None = None
+        """How far a scenario's own load has come, 0 to 1, where it writes no dossiers."""
         self.restarts_dead = True
         """Whether a worker that died by itself is started again, as a supervisor would."""
         self._portal: PortalControl | None = None
@@ -226,6 +228,17 @@ class Installation:
         """Enter something that blocks and must live until the workers have ended: a proxy, a registry."""
         return await asyncio.to_thread(self._stack.enter_context, context)
 
+    async def simulator(self, module: str, name: str, *arguments: str) -> Mapping[str, Any]:
+        """Start another outside system, which lives until the workers have ended. Its line when ready."""
+        process, ready = await start_simulator(
+            module,
+            *("--port", "0", "--control-port", "0", "--db", str(self.folder / f"{name}.db")),
+            *arguments,
+            log=self.folder / f"{name}.log",
+        )
+        self._stack.push_async_callback(end, process)
+        return ready
+
     async def _start_portal(self) -> None:
         process, ready = await start_simulator(
             "connectors.national_portal.simulator",
@@ -268,6 +281,10 @@ class Installation:
     def at_end(self, action: Callable[[], None]) -> None:
         """Do this when the workers are gone, whatever became of the scenario; the latest comes first."""
         self._stack.push_async_callback(asyncio.to_thread, action)
+
+    def close_at_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """The same for what does not block."""
+        self._stack.push_async_callback(close)
 
     def say(self, text: str) -> None:
         """A line of the scenario's own log, for whoever keeps the folder."""
@@ -516,6 +533,8 @@ class Installation:
 
     async def progress(self) -> float:
         """The share of the steps that will be owed which the portal holds by now, about; 0 to 1."""
+        if self.measure is not None:
+            return await self.measure()
         written, actions = await asyncio.to_thread(written_so_far, self.journal_path)
         if not written:
             return 0.0

@@ -100,6 +100,7 @@ def test_schemas_list_as_json() -> None:
         "DossierEvent",
         "IndicatorObservation",
         "Notice",
+        "ReportPacket",
     }
 
 
@@ -112,7 +113,7 @@ def test_schemas_list_for_people() -> None:
 def test_schemas_check_is_content() -> None:
     ended = run("schemas", "check")
     assert ended.exit_code == 0
-    assert ended.stdout.count("✔") == 5
+    assert ended.stdout.count("✔") == 6
 
 
 def test_schemas_check_fails_when_versions_cannot_read_each_other(
@@ -218,4 +219,4 @@ def test_trace_of_an_unknown_number_says_so(ledger: Path, options: tuple[str, ..
     ended = run("trace", "H12.01-261123-0001", *options)
     assert ended.exit_code == 1
     assert ended.stdout == ""
-    assert "không có hồ sơ nào mang số H12.01-261123-0001" in ended.stderr
+    assert "không có hồ sơ hay báo cáo nào mang số H12.01-261123-0001" in ended.stderr

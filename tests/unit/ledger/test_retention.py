@@ -43,7 +43,7 @@ def test_a_retention_that_would_lose_evidence_is_refused(given: dict[str, int], 
 def test_the_source_s_day_is_utc_whatever_the_zone() -> None:
     hanoi = timezone(timedelta(hours=7))
     event = make_event("e1", at=datetime(2026, 3, 1, 6, 59, tzinfo=hanoi))
-    assert partitions.source_day(event) == 20260228
+    assert partitions.source_day(event.effective_at) == 20260228
     assert partitions.month_of(20260228) == 202602
 
 

@@ -1,4 +1,4 @@
-"""What an event owes to the national portal, as a table."""
+"""What an event owes to which target, as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from schemas.reasons import Reason
 from schemas.records import DossierTimes, EventKind, SourceStatus, StateAsOf, Step
 from streams.dead_letters import NotUnderstood, gap
 from streams.positions import Received
-from streams.routing import dues
+from streams.routing import dues, packet_dues
+from tests.contract.packets_contract import make_packet
 from tests.unit.streams.kit import AT
 
 STATE = (Operation.STATE, DeliveryState.PENDING, None)
@@ -85,6 +86,15 @@ def test_dues(what: str, changes: dict[str, Any], expected: list[object]) -> Non
     found = dues(event(**changes))
     assert [(due.operation, due.state, due.reason) for due in found] == expected
     assert {due.target for due in found} <= {"national_portal"}
+
+
+def test_a_packet_is_owed_to_the_reporting_system_as_a_state() -> None:
+    (due,) = packet_dues(make_packet(2))
+    assert (due.target, due.operation, due.state) == (
+        "gov_reporting",
+        Operation.STATE,
+        DeliveryState.PENDING,
+    )
 
 
 def test_a_gap_is_the_same_gap_when_it_is_read_again() -> None:

@@ -164,6 +164,20 @@ def test_the_sweep_can_be_switched_off(env: pytest.MonkeyPatch) -> None:
     assert read().capture.sweep_hour is None
 
 
+def test_the_engine_of_reports_differs_only_where_it_is_told(env: pytest.MonkeyPatch) -> None:
+    env.setenv(PREFIX + "ENGINE__IN_FLIGHT", "7")
+    env.setenv(PREFIX + "ENGINE__SEND_BY_SECONDS", "1.5")
+    settings = read()
+    assert settings.report_engine.over(settings.engine) == settings.engine
+    env.setenv(PREFIX + "REPORT_ENGINE__IN_FLIGHT", "2")
+    env.setenv(PREFIX + "REPORT_ENGINE__QUOTA_PER_SECOND", "0.5")
+    settings = read()
+    reports = settings.report_engine.over(settings.engine)
+    assert (reports.in_flight, reports.quota_per_second) == (2, 0.5)
+    assert reports.send_by_seconds == 1.5
+    assert (settings.engine.in_flight, settings.engine.quota_per_second) == (7, None)
+
+
 MAIL = {"MAIL__HOST": "mail.x.vn", "MAIL__SENDER": "hub@x.vn"}
 
 
