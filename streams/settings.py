@@ -293,7 +293,7 @@ class ReferenceSettings(_Section):
     )
     procedures_file: Path | None = Field(
         default=None,
-        description="CSV of the procedures' service levels, results and fees; without it they are unknown.",
+        description="CSV of the procedures' service levels, results, fees and longest legal times; without it they are unknown.",
     )
     agencies_file: Path | None = Field(
         default=None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from monitoring.rates.facts import facts
+from monitoring.rates.facts import facts, service_of
 from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes, Unmapped
 from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels
@@ -89,6 +89,7 @@ def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: R
             comparison=rules.comparison,
             calendar=rules.calendar,
             agency=found.agency_code,
+            limit=limit_of(newest, timeline, rules),
         )
     except (ValueError, OverflowError):
         return replace(blank, standing=Standing.IMPOSSIBLE, facts=found)
@@ -152,6 +153,12 @@ def _came_at(status: Status, event: DossierEvent, last: Entry | None) -> datetim
     if field is None or (last is not None and field < last.at):
         return event.effective_at
     return field
+
+
+def limit_of(event: DossierEvent, timeline: Timeline, rules: Rules) -> timedelta | None:
+    """The longest legal time of its procedure, which counts where there is no due date; None is unknown."""
+    service = service_of(event, timeline, rules.codes, rules.levels)
+    return service.limit if service else None
 
 
 def _is_gone(event: DossierEvent) -> bool:

@@ -102,15 +102,21 @@ class Row:
 class Table:
     """A table while it is read: its rows, and the problems found so far."""
 
-    def __init__(self, text: str, where: str, columns: Sequence[str]) -> None:
-        """Read `text`. `where` names it in messages. Raises `TableError` if it is not such a table."""
+    def __init__(
+        self, text: str, where: str, columns: Sequence[str], also: Sequence[str] = ()
+    ) -> None:
+        """Read `text`. `where` names it in messages. Raises `TableError` if it is not such a table.
+
+        A column of `also` may be left out; every field of it is empty then.
+        """
         self.where = where
+        self._absent = dict.fromkeys(also, "")
         self.problems: list[Problem] = []
         self.rows: list[Row] = []
         reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
         try:
             heading = [name.strip() for name in next(reader, [])]
-            self._check_heading(heading, columns)
+            self._check_heading(heading, columns, also)
             for values in reader:
                 if any(value.strip() for value in values):
                     self._take(reader.line_num, heading, values)
@@ -128,8 +134,10 @@ class Table:
         if self.problems:
             raise TableError(self.where, self.problems)
 
-    def _check_heading(self, heading: Sequence[str], columns: Sequence[str]) -> None:
-        wanted = f"{','.join(columns)}"
+    def _check_heading(
+        self, heading: Sequence[str], columns: Sequence[str], also: Sequence[str]
+    ) -> None:
+        wanted = ",".join(columns)
         for column in columns:
             if heading.count(column) != 1:
                 what = (
@@ -138,9 +146,15 @@ class Table:
                 vi = f"{what[0]}; dòng đầu phải là {wanted} (phân cách bằng dấu phẩy)"
                 en = f"{what[1]}; the first line must be {wanted} (separated by commas)"
                 self.problems.append(Problem(1, column, vi, en))
+        for column in also:
+            if heading.count(column) > 1:
+                self.problems.append(
+                    Problem(1, column, "lặp lại; bỏ một cột", "is doubled; remove one")
+                )
         for column in heading:
-            if column not in columns:
-                vi, en = f"cột lạ; chỉ có {wanted}", f"is unknown; there are only {wanted}"
+            if column not in (*columns, *also):
+                listed = ",".join((*columns, *also))
+                vi, en = f"cột lạ; chỉ có {listed}", f"is unknown; there are only {listed}"
                 self.problems.append(Problem(1, column or "(trống)", vi, en))
         self.finish()
 
@@ -151,7 +165,7 @@ class Table:
             self.problems.append(Problem(line, None, vi, en))
             return
         fields = {name: value.strip() for name, value in zip(heading, values, strict=True)}
-        self.rows.append(Row(self, line, fields))
+        self.rows.append(Row(self, line, {**self._absent, **fields}))
 
 
 DAY_REMEDY = ("viết ngày theo dạng 2026-02-16", "write a date as 2026-02-16")
