@@ -52,7 +52,7 @@ from streams.intake import CannotMap, Understand
 from streams.kafka_clients import aiokafka_connection
 from streams.mail import MailServer
 from streams.producer import Producer
-from streams.reference import read_reference
+from streams.reference import read_reference, rules_of
 from streams.restore import restore_if_needed
 from streams.routing import NATIONAL_PORTAL
 from streams.settings import EngineSettings, Settings
@@ -243,12 +243,7 @@ def _figures(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
     opened.push_async_callback(lane.close)
 
     def rules() -> Rules:
-        return Rules(
-            codes=hub.upkeep.codes(),
-            calendar=reference.calendar,
-            calendar_name=reference.calendar_name,
-            levels=reference.levels,
-        )
+        return rules_of(hub.upkeep.codes(), reference, datetime.now(UTC))
 
     return topology.figures(hub, lane, rules)
 

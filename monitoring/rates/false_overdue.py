@@ -36,7 +36,7 @@ from sqlalchemy import Connection, and_, or_, select
 from monitoring.rates.catalogue import Rate, Words, packaged
 from monitoring.rates.dossier_counts import PORTAL, Counted, Scope, UnitCounts, count, live, within
 from monitoring.rates.points import Figure, shown
-from monitoring.rates.reckoning import Decode, Rules, life, limit_of, opened
+from monitoring.rates.reckoning import ON_TIME, Decode, Rules, life, limit_of, opened
 from schemas.codec import UndecodableMessage
 from schemas.dossier.clock import ClockState, DueBasis, Reading, read
 from schemas.dossier.mappings import Unmapped
@@ -49,9 +49,6 @@ from schemas.ledger.figures import JUDGED
 from schemas.ledger.tables import figures, verdict_spans
 from schemas.ledger.told import Told, owed_by, told
 from schemas.ledger.work import chunks
-
-ON_TIME = "on_time"
-"""The rate that loses the points."""
 
 _ALL = Scope()
 _F, _S = figures.c, verdict_spans.c
