@@ -75,6 +75,10 @@ class Row:
         """The trimmed text, empty where nothing stands."""
         return self._fields[column]
 
+    def has(self, column: str) -> bool:
+        """Whether the table has this column, for one that may be left out."""
+        return column in self._table.heading
+
     def needed(self, column: str, parse: Callable[[str], T | None], vi: str, en: str) -> T | None:
         """The parsed field. `vi` and `en` say what should stand there, e.g. "viết …", "write …"."""
         text = self._fields[column]
@@ -110,6 +114,7 @@ class Table:
         A column of `also` may be left out; every field of it is empty then.
         """
         self.where = where
+        self.heading: tuple[str, ...] = ()
         self._absent = dict.fromkeys(also, "")
         self.problems: list[Problem] = []
         self.rows: list[Row] = []
@@ -117,6 +122,7 @@ class Table:
         try:
             heading = [name.strip() for name in next(reader, [])]
             self._check_heading(heading, columns, also)
+            self.heading = tuple(heading)
             for values in reader:
                 if any(value.strip() for value in values):
                     self._take(reader.line_num, heading, values)
