@@ -495,8 +495,8 @@ def _with_ledger(asked: _Asked, ask: Callable[[Lane, Reference], Awaitable[T]]) 
     except (LedgerMismatch, LedgerUnavailable, RegistryError) as error:
         raise fail(remedy(error)) from None
     except TableError as error:
-        told = (problem.told for problem in error.problems)
-        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in told)) from None
+        told = (Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)
+        raise refused(*told) from None
 
 
 def _standing(connection: Connection) -> tuple[int, frozenset[str]]:

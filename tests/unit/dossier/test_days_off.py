@@ -145,7 +145,7 @@ def test_a_newer_table_replaces_its_years_whole_and_no_other() -> None:
         ("kind,swapped_with", "loai,swapped_with", 1, "kind", "is missing"),
         ("kind,swapped_with", "loai,swapped_with", 1, "loai", "is unknown"),
         ("source,note", "source,source", 1, "source", "is doubled"),
-        ("date,kind", "date;kind", 1, "date", "separated by commas"),
+        ("date,kind", "date;kind", 1, None, "separated by commas"),
     ],
 )
 def test_a_wrong_table_is_refused_with_line_column_and_remedy(
@@ -241,6 +241,31 @@ def test_such_a_table_is_held_against_the_calendar(
         parse_days_off(PLAIN_2028.replace(old, new, 1), "2028.csv")
     problems = [p for p in refused.value.problems if (p.line, p.column) == (line, column)]
     assert any(words in p.en for p in problems), refused.value.problems
+
+
+def test_what_is_needed_is_told_once_and_the_separator_first() -> None:
+    with pytest.raises(TableError) as refused:
+        parse_days_off("ngày,loại\n", "2028.csv")
+    assert str(refused.value).count("date,kind,name_vi,source") == 2  # vi and en
+    assert len(refused.value.problems) == 6
+    with pytest.raises(TableError) as semicolons:
+        parse_days_off(YEAR_2028.replace(",", ";"), "2028.csv")
+    (problem,) = semicolons.value.problems
+    assert "phân cách bằng dấu phẩy" in problem.vi
+    with pytest.raises(TableError) as some:
+        parse_days_off(YEAR_2028.replace("date,kind", "date;kind"), "2028.csv")
+    assert some.value.problems[0].column is None
+
+
+def test_what_is_wrong_in_many_lines_is_told_once() -> None:
+    with pytest.raises(TableError) as refused:
+        parse_days_off(YEAR_2028.replace(",confirmed,", ",sure,"), "2028.csv")
+    (told,) = refused.value.told
+    assert told[0].startswith("dòng 2, 3, 4, 5, 6 và ")
+    assert "dòng nữa, cột certainty: 'sure' không hợp lệ" in told[0]
+    assert told[1].startswith("lines 2, 3, 4, 5, 6 and ")
+    assert len(refused.value.problems) == YEAR_2028.count(",confirmed,") == 12
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_an_empty_table_is_refused() -> None:
