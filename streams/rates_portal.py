@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,7 +19,7 @@ from monitoring.rates.observations import CODE
 from monitoring.rates.periods import WRITE_PERIOD, Period, parse_period
 from monitoring.rates.portal_comparison import Verdict, is_within
 from monitoring.rates.portal_differences import Wanted, differences, left_out, opened
-from monitoring.rates.published import BadAnswer, metrics_of, unpublished
+from monitoring.rates.published import BadAnswer, impossible, metrics_of, unpublished
 from monitoring.rates.published_names import SHAPES, Sure
 from schemas.dossier.working_calendar import CIVIL_ZONE, civil_day
 from schemas.ledger import published
@@ -40,6 +40,9 @@ from streams.portal_shown import (
 )
 
 T = TypeVar("T")
+
+_NAMED = 5
+"""How many figures are named in one sentence at most."""
 
 portal = typer.Typer(
     help="Chênh lệch với Cổng · the portal's published figures beside ours", no_args_is_help=True
@@ -103,6 +106,8 @@ def portal_import(
     province = _province(settings().national_portal.agency_code)
     if not taken.of(province):
         warn(_of_another(province))
+    if taken.impossible:
+        warn(_impossible(taken.impossible))
     if as_json:
         say_json({"new": taken.new, "units": len(taken.units), "figures": taken.figures})
         return
@@ -124,6 +129,7 @@ class _Taken:
     new: bool
     units: frozenset[str]
     figures: int
+    impossible: tuple[str, ...]  # unit and metric
 
     def of(self, province: str) -> bool:
         """Whether any unit is of this province."""
@@ -140,7 +146,8 @@ async def _take(lane: Lane, given: GivenFile, span: Period, body: bytes, now: da
         await lane.write(lambda c: published.put_refused(c, given, faults))
         raise
     new = await lane.write(lambda c: published.put(c, given, figures))
-    return _Taken(new, frozenset(figure.unit for figure in figures), len(figures))
+    wrong = tuple(f"{one.unit} {one.metric}" for one in impossible(figures))
+    return _Taken(new, frozenset(one.unit for one in figures), len(figures), wrong)
 
 
 def _figures(
@@ -414,6 +421,16 @@ _NOTHING_PUBLISHED = Words(
     vi="chưa nhập số liệu Cổng cho lựa chọn này; dùng thongsuot rates portal import",
     en="no figures of the portal were imported for this; use thongsuot rates portal import",
 )
+
+
+def _impossible(figures: Sequence[str]) -> Words:
+    named = ", ".join(figures[:_NAMED])
+    more = len(figures) - _NAMED
+    vi, en = (f" và {more} số nữa", f" and {more} more") if more > 0 else ("", "")
+    return Words(
+        vi=f"số liệu không thể có (trên điểm tối đa, trên 100 %, hoặc tử số lớn hơn mẫu số): {named}{vi}; đã nhập như Cổng công bố, xem lại tệp",
+        en=f"impossible figures (above the maximum, above 100 %, or more than the denominator): {named}{en}; taken as they are, check the file",
+    )
 
 
 def _of_another(province: str) -> Words:

@@ -25,12 +25,17 @@ class BadTable(ValueError):
 
     @property
     def told(self) -> tuple[Words, ...]:
-        """The problems; of what is alike in several lines the first, and how many lines more there are."""
-        alike: dict[tuple[str, str], list[Words]] = {}
-        for one in self.problems:
-            about = one.vi.partition(", ")[2], one.en.partition(", ")[2]
-            alike.setdefault(about if all(about) else (one.vi, one.en), []).append(one)
-        return tuple(_together(some) for some in alike.values())
+        """The problems, each once."""
+        return together(self.problems)
+
+
+def together(told: Sequence[Words]) -> tuple[Words, ...]:
+    """Of what is alike in several lines the first, and how many lines more there are."""
+    alike: dict[tuple[str, str], list[Words]] = {}
+    for one in told:
+        about = one.vi.partition(", ")[2], one.en.partition(", ")[2]
+        alike.setdefault(about if all(about) else (one.vi, one.en), []).append(one)
+    return tuple(_together(some) for some in alike.values())
 
 
 def _together(alike: Sequence[Words]) -> Words:

@@ -314,6 +314,22 @@ def test_figures_of_our_province_are_imported_and_compared_without_a_word(march:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("1,1,100,20,20", "1,1,100,21,20"), ("1,1,100", "1,1,101"), ("1,1,100", "1,2,100")],
+    ids=["above the maximum", "above 100 %", "more on time than received"],
+)
+def test_an_impossible_figure_is_taken_with_a_word(
+    ledger: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    file = tmp_path / "march.csv"
+    file.write_text(MARCH_TABLE.replace(old, new), "utf-8")
+    ended = take(file, "2026-03", PROGRESS, "--json")
+    assert ended.exit_code == 0
+    assert "H12.01 on_time" in ended.stderr
+    assert json.loads(ended.stdout) == {"new": True, "units": 3, "figures": 3}
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--metric", "nope"), ["--metric", "nope"]),
