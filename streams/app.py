@@ -58,7 +58,7 @@ from streams.kafka_clients import aiokafka_connection
 from streams.mail import MailServer
 from streams.producer import Producer
 from streams.recipients import parse_addresses, read_recipients
-from streams.reference import read_reference
+from streams.reference import read_reference, rules_of
 from streams.reporting.reminders import Reminders
 from streams.reporting.wiring import fillings
 from streams.restore import restore_if_needed
@@ -274,12 +274,7 @@ def _figures(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
     opened.push_async_callback(lane.close)
 
     def rules() -> Rules:
-        return Rules(
-            codes=hub.upkeep.codes(),
-            calendar=reference.calendar,
-            calendar_name=reference.calendar_name,
-            levels=reference.levels,
-        )
+        return rules_of(hub.upkeep.codes(), reference, datetime.now(UTC))
 
     return topology.figures(hub, lane, rules)
 

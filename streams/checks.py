@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from connectors.errors import DeliveryError, TransientError
 from connectors.gov_reporting.elements import ElementsError, load_elements
@@ -41,8 +41,22 @@ _REPORTING_REMEDY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with a table in a file: a row for people, and for programs by `--json`.
+
+    Without `line` it concerns the file, without `column` the line.
+    """
+
+    file: str
+    line: int | None
+    column: str | None
+    vi: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One counterpart. `problems` stop the hub, `hints` do not."""
+    """One counterpart. `problems` stop the hub, `hints` do not; of tables in files `faults` tell the same in parts."""
 
     name: str
     vi: str
@@ -50,7 +64,8 @@ class Checked:
     problems: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     why_vi: str = ""
-    """The problem in Vietnamese, with what to do; `problems` hold the exact words in English."""
+    """The problem in Vietnamese, with what to do; `problems` hold the exact words in English, of tables in both."""
+    faults: tuple[Fault, ...] = ()
 
 
 def as_dict(checked: Checked) -> dict[str, object]:
@@ -179,18 +194,24 @@ async def gov_reporting(settings: Settings) -> Checked:
 async def reference(settings: Settings) -> Checked:
     """The tables that people keep in files can be read."""
 
+    faults: list[Fault] = []
+
     async def ask() -> tuple[str, ...]:
         try:
             await asyncio.to_thread(read_reference, settings.reference)
         except TableError as error:
-            return tuple(f"{error.where}, {problem.told[1]}" for problem in error.problems)
+            faults.extend(_faults(error))
+            return tuple(_in_both(error))
         return ()
 
-    return await _told("reference", "Danh mục và lịch làm việc", "tables in files", ask)
+    found = await _told("reference", "Danh mục và lịch làm việc", "tables in files", ask)
+    return replace(found, faults=tuple(faults))
 
 
 async def mail(settings: Settings) -> Checked:
     """Answers and takes the password; nothing is sent. Somebody gets mails, if any are to go out."""
+
+    faults: list[Fault] = []
 
     async def ask() -> tuple[str, ...]:
         problems = []
@@ -202,13 +223,27 @@ async def mail(settings: Settings) -> Checked:
         try:
             units = read_recipients(file, ()) if file is not None else {}
         except TableError as error:
-            problems += [f"{error.where}, {problem.told[1]}" for problem in error.problems]
+            faults.extend(_faults(error))
+            problems += _in_both(error)
         else:
             if settings.mail.hour is not None and not (settings.mail.to or units):
                 problems.append(NOBODY)
         return tuple(problems)
 
-    return await _told("mail", "Máy chủ thư", "mail server", ask)
+    found = await _told("mail", "Máy chủ thư", "mail server", ask)
+    return replace(found, faults=tuple(faults))
+
+
+def _in_both(error: TableError) -> list[str]:
+    """A line for each problem, Vietnamese first."""
+    return [f"{error.where}, {' / '.join(told)}" for told in error.told]
+
+
+def _faults(error: TableError) -> list[Fault]:
+    return [
+        Fault(file=error.where, line=one.line, column=one.column, vi=one.vi, en=one.en)
+        for one in error.problems
+    ]
 
 
 def _passing_sealer() -> Sealer:

@@ -29,9 +29,9 @@ from streams.singleton import Singleton
 
 NAME = "figures"
 
-_PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 2.0
 _TROUBLE_SECONDS = 5.0
-_COUNT_SECONDS = 20.0
+COUNT_SECONDS = 20.0
 _MARK_AT_ONCE = 5000
 _NIGHT_HOUR = 3  # of Viet Nam: every dossier is looked at, beside the sweep of the sources
 
@@ -54,8 +54,8 @@ class Figures:
         events: Events,
         wall: Callable[[], datetime],
         silence: float,
-        pause: float = _PAUSE_SECONDS,
-        count_every: float = _COUNT_SECONDS,
+        pause: float = PAUSE_SECONDS,
+        count_every: float = COUNT_SECONDS,
     ) -> None:
         self._lane = lane
         self._decode = decode

@@ -68,12 +68,7 @@ def observations_import(
         text = text_of(file)
         new = _with_ledger(lambda ledger: _take(ledger, text, str(file), submitted_by))
     except TableError as error:
-        raise refused(
-            *(
-                Words(vi=f"{error.where}, {vi}", en=en)
-                for vi, en in (problem.told for problem in error.problems)
-            )
-        ) from None
+        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)) from None
     except NoAgencies:
         raise fail(in_both(NO_AGENCIES)) from None
     if as_json:

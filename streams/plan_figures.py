@@ -39,12 +39,7 @@ def computed(
         file = chosen.reference.procedures_file
         levels = NO_LEVELS if file is None else read_service_levels(file)
     except TableError as error:
-        raise refused(
-            *(
-                Words(vi=f"{error.where}, {vi}", en=en)
-                for vi, en in (problem.told for problem in error.problems)
-            )
-        ) from None
+        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)) from None
     province = agency == chosen.national_portal.agency_code
     now = datetime.now(UTC)
 

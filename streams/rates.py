@@ -197,7 +197,7 @@ def _scored(rate: str, table: Path | None, service: str | None) -> Scores:
             Words(vi=f"không đọc được tệp {table}", en=f"{table}: {error.strerror}")
         ) from None
     except BadTable as error:
-        raise refused(*error.problems) from None
+        raise refused(*error.told) from None
 
 
 def _score_table(rows: Sequence[Scored]) -> Table:

@@ -29,7 +29,7 @@ from monitoring.rates.false_overdue import WHY, FalselyLate, FalseOverdue, Lost
 from monitoring.rates.integration import Carried, Integration
 from monitoring.rates.periods import WRITE_PERIOD, Period, PeriodKind, parse_period
 from monitoring.rates.points import known
-from monitoring.rates.reckoning import Decode, Rules
+from monitoring.rates.reckoning import Decode
 from monitoring.rates.tables import number
 from schemas.codec import Codec
 from schemas.dossier.csv_table import TableError
@@ -45,7 +45,7 @@ from schemas.records import DossierEvent
 from schemas.registry import HttpRegistry, LocalRegistry, RegistryError
 from streams.commands import fail, in_both, out, refused, remedy, say_json, settings, table_of, warn
 from streams.reason_texts import in_words
-from streams.reference import Reference, read_reference
+from streams.reference import Reference, read_reference, rules_of
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -303,11 +303,7 @@ def rates_false_overdue(
 
     async def ask(lane: Lane, reference: Reference) -> FalseOverdue:
         version, rows = await lane.read(code_mappings.mapping_rows)
-        rules = Rules(
-            codes=Codes(rows, version),
-            calendar=reference.calendar,
-            calendar_name=reference.calendar_name,
-        )
+        rules = rules_of(Codes(rows, version), reference, datetime.now(UTC))
         async with AsyncExitStack() as opened:
             decode = _decoder(asked.settings, opened)
             return await false_overdue.find(lane, decode, rules, start, end, asked.scope)
@@ -499,8 +495,8 @@ def _with_ledger(asked: _Asked, ask: Callable[[Lane, Reference], Awaitable[T]]) 
     except (LedgerMismatch, LedgerUnavailable, RegistryError) as error:
         raise fail(remedy(error)) from None
     except TableError as error:
-        told = (problem.told for problem in error.problems)
-        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in told)) from None
+        told = (Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)
+        raise refused(*told) from None
 
 
 def _standing(connection: Connection) -> tuple[int, frozenset[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,9 +17,9 @@ from monitoring.rates import published_csv, published_json
 from monitoring.rates.catalogue import Words, near, packaged
 from monitoring.rates.observations import CODE
 from monitoring.rates.periods import WRITE_PERIOD, Period, parse_period
-from monitoring.rates.portal_comparison import Verdict
-from monitoring.rates.portal_differences import Wanted, differences, opened
-from monitoring.rates.published import BadAnswer, unpublished
+from monitoring.rates.portal_comparison import Verdict, is_within
+from monitoring.rates.portal_differences import Wanted, differences, left_out, opened
+from monitoring.rates.published import BadAnswer, impossible, metrics_of, unpublished
 from monitoring.rates.published_names import SHAPES, Sure
 from schemas.dossier.working_calendar import CIVIL_ZONE, civil_day
 from schemas.ledger import published
@@ -40,6 +40,9 @@ from streams.portal_shown import (
 )
 
 T = TypeVar("T")
+
+_NAMED = 5
+"""How many figures are named in one sentence at most."""
 
 portal = typer.Typer(
     help="Chênh lệch với Cổng · the portal's published figures beside ours", no_args_is_help=True
@@ -100,12 +103,19 @@ def portal_import(
         raise refused(
             *(Words(vi=f"{file}, {one.told.vi}", en=one.told.en) for one in error.faults)
         ) from None
+    province = _province(settings().national_portal.agency_code)
+    if not taken.of(province):
+        warn(_of_another(province))
+    if taken.impossible:
+        warn(_impossible(taken.impossible))
     if as_json:
-        say_json({"new": taken.new, "units": taken.units, "figures": taken.figures})
+        say_json({"new": taken.new, "units": len(taken.units), "figures": taken.figures})
         return
     told = Words(
-        vi=f"{taken.units} đơn vị, {taken.figures} số liệu" if taken.new else "tệp này đã nhập rồi",
-        en=f"{taken.units} units, {taken.figures} figures"
+        vi=f"{len(taken.units)} đơn vị, {taken.figures} số liệu"
+        if taken.new
+        else "tệp này đã nhập rồi",
+        en=f"{len(taken.units)} units, {taken.figures} figures"
         if taken.new
         else "this file was imported before; nothing changed",
     )
@@ -117,8 +127,13 @@ def portal_import(
 @dataclass(frozen=True, slots=True)
 class _Taken:
     new: bool
-    units: int
+    units: frozenset[str]
     figures: int
+    impossible: tuple[str, ...]  # unit and metric
+
+    def of(self, province: str) -> bool:
+        """Whether any unit is of this province."""
+        return any(is_within(unit, province) for unit in self.units)
 
 
 async def _take(lane: Lane, given: GivenFile, span: Period, body: bytes, now: datetime) -> _Taken:
@@ -131,7 +146,8 @@ async def _take(lane: Lane, given: GivenFile, span: Period, body: bytes, now: da
         await lane.write(lambda c: published.put_refused(c, given, faults))
         raise
     new = await lane.write(lambda c: published.put(c, given, figures))
-    return _Taken(new, len({figure.unit for figure in figures}), len(figures))
+    wrong = tuple(f"{one.unit} {one.metric}" for one in impossible(figures))
+    return _Taken(new, frozenset(one.unit for one in figures), len(figures), wrong)
 
 
 def _figures(
@@ -358,7 +374,7 @@ def portal_compare(
     as_csv: AsCsv = False,
 ) -> None:
     """Số của Cổng bên cạnh số của Trục, theo đơn vị, kèm điểm chênh · the portal's figures beside ours, by unit."""
-    span = _require_sound(service=service, period=period)
+    span = _require_sound(service=service, period=period, metric=metric)
     if dossiers and (agency is None or metric is None):
         raise refused(
             Words(
@@ -368,6 +384,9 @@ def portal_compare(
         )
     province = _province(settings().national_portal.agency_code)
     wanted = Wanted(period=span, province=province, service=service, agency=agency, metric=metric)
+    others = _with_ledger(lambda lane: lane.read(lambda c: left_out(c, wanted)))
+    if others:
+        warn(_left_out(others, province))
     if dossiers:
         show_opened(
             _with_ledger(
@@ -378,7 +397,7 @@ def portal_compare(
         )
         return
     rows = _with_ledger(lambda lane: lane.read(lambda c: differences(c, wanted), unhurried=True))
-    if not rows:
+    if not rows and not others:
         warn(_NOTHING_PUBLISHED)
     told = [one for one in rows if same_too or one.verdict is not Verdict.SAME]
     if not said([flat(one) if as_csv else one.as_dict() for one in told], as_json, as_csv):
@@ -404,16 +423,50 @@ _NOTHING_PUBLISHED = Words(
 )
 
 
+def _impossible(figures: Sequence[str]) -> Words:
+    named = ", ".join(figures[:_NAMED])
+    more = len(figures) - _NAMED
+    vi, en = (f" và {more} số nữa", f" and {more} more") if more > 0 else ("", "")
+    return Words(
+        vi=f"số liệu không thể có (trên điểm tối đa, trên 100 %, hoặc tử số lớn hơn mẫu số): {named}{vi}; đã nhập như Cổng công bố, xem lại tệp",
+        en=f"impossible figures (above the maximum, above 100 %, or more than the denominator): {named}{en}; taken as they are, check the file",
+    )
+
+
+def _of_another(province: str) -> Words:
+    return Words(
+        vi=f"không có đơn vị nào thuộc {province}: compare không dùng số liệu này; xem lại tệp, hoặc THONGSUOT_NATIONAL_PORTAL__AGENCY_CODE",
+        en=f"no unit is of {province}: compare leaves these figures out; check the file, or THONGSUOT_NATIONAL_PORTAL__AGENCY_CODE",
+    )
+
+
+def _left_out(figures: int, province: str) -> Words:
+    return Words(
+        vi=f"{figures} số liệu đã nhập là của tỉnh khác, không thuộc {province}: không so sánh",
+        en=f"{figures} figures that were imported are of another province and not of {province}: left out",
+    )
+
+
 def _province(agency: str) -> str:
     """The code of the province to which an agency belongs: H12 of H12.01, and of 000.00.00.H12 in the older order."""
     parts = agency.split(".")
     return parts[-1] if parts[0].isdecimal() else parts[0]
 
 
-def _require_sound(*, period: str, service: str | None = None) -> Period:
+def _require_sound(*, period: str, service: str | None = None, metric: str | None = None) -> Period:
     """The period; ends with status 2 and everything that is wrong."""
     span = parse_period(period)
     wrong = []
+    services = (service,) if service is not None and service in SHAPES else tuple(SHAPES)
+    metrics = {code for one in services for code in metrics_of(packaged(), one)}
+    if metric is not None and metric not in metrics:
+        like = ", ".join(near(metric, sorted(metrics)) or sorted(metrics))
+        wrong.append(
+            Words(
+                vi=f"--metric: không có chỉ tiêu {metric}; gần giống: {like}",
+                en=f"--metric: no metric {metric}; near: {like}",
+            )
+        )
     if service is not None and service not in SHAPES:
         like = ", ".join(near(service, tuple(SHAPES)) or tuple(SHAPES))
         wrong.append(

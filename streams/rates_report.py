@@ -208,12 +208,7 @@ def _directory(ours: Settings) -> Agencies | None:
     try:
         return agencies_of(ours.reference)
     except TableError as error:
-        raise refused(
-            *(
-                Words(vi=f"{error.where}, {vi}", en=en)
-                for vi, en in (problem.told for problem in error.problems)
-            )
-        ) from None
+        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)) from None
 
 
 # --- the table ---------------------------------------------------------------------------------------

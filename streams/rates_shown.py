@@ -20,6 +20,7 @@ from monitoring.rates.remarks import Remark
 from monitoring.rates.report import RateFigure, Report, Total, UnitRates, plain
 from monitoring.rates.tables import number
 from monitoring.rates.units import Asked, UnitKind
+from schemas.dossier.clock import LateBecause
 from schemas.dossier.timeliness import Verdict
 from schemas.dossier.working_calendar import CIVIL_ZONE
 from streams.commands import in_both, out, say_json, warn
@@ -321,6 +322,11 @@ _VERDICTS = {
     Verdict.NOT_RECEIVED: "chưa tiếp nhận · not received",
 }
 
+_BECAUSE = {
+    LateBecause.DUE_PASSED: "quá ngày hẹn trả, hoặc quá thời hạn tối đa · past the due date, or the legal time",
+    LateBecause.SECOND_SUPPLEMENT: "yêu cầu bổ sung lần hai · a second request to supplement",
+}
+
 _COUNTS = {True: "có · yes", False: "không · no", None: "chưa rõ · unknown"}
 
 
@@ -384,7 +390,7 @@ def _dossier_table(page: Sequence[Counting], quantity: str) -> None:
             escape(one.agency or "–"),
             _COUNTS[one.counts],
             _VERDICTS[one.verdict] if one.verdict else "–",
-            one.late_because or "–",
+            _BECAUSE[LateBecause(one.late_because)] if one.late_because else "–",
             "–" if one.end_at is None else f"{one.end_at.astimezone(CIVIL_ZONE):%d/%m/%Y %H:%M}",
             escape(one.dossier_id),
         )

@@ -84,12 +84,7 @@ def rates_today(
     except (LedgerMismatch, LedgerUnavailable, RegistryError) as error:
         raise fail(remedy(error)) from None
     except TableError as error:
-        raise refused(
-            *(
-                Words(vi=f"{error.where}, {vi}", en=en)
-                for vi, en in (p.told for p in error.problems)
-            )
-        ) from None
+        raise refused(*(Words(vi=f"{error.where}, {vi}", en=en) for vi, en in error.told)) from None
     except NoSuchAgency as error:
         like = ", ".join(error.near)
         raise refused(

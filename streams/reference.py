@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from pydantic_core import to_json
 
+from monitoring.rates.catalogue import packaged
+from monitoring.rates.reckoning import Rules, comparison_on
 from schemas.dossier.agencies import Agencies, read_agencies
 from schemas.dossier.days_off import packaged_days_off, read_days_off
+from schemas.dossier.mappings import Codes
 from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels, read_service_levels
-from schemas.dossier.working_calendar import WorkingCalendar
+from schemas.dossier.working_calendar import WorkingCalendar, civil_day
 from schemas.dossier.working_hours import packaged_working_hours, read_working_hours
 from streams.settings import ReferenceSettings
 
@@ -29,6 +33,17 @@ class Reference:
     calendar_name: str
     levels: ServiceLevels
     agencies: Agencies | None = None
+
+
+def rules_of(codes: Codes, reference: Reference, now: datetime) -> Rules:
+    """By what the figures of dossiers are reckoned at this moment, with these mappings."""
+    return Rules(
+        codes=codes,
+        calendar=reference.calendar,
+        calendar_name=reference.calendar_name,
+        levels=reference.levels,
+        comparison=comparison_on(packaged(), civil_day(now)),
+    )
 
 
 def read_reference(settings: ReferenceSettings) -> Reference:

@@ -334,7 +334,7 @@ class ReferenceSettings(_Section):
 
     days_off_file: Path | None = Field(
         default=None,
-        description="CSV of days off and swapped working days; its years take the place of the packaged ones.",
+        description="CSV of days off and swapped working days (date,kind,name_vi,source and more, see schemas/dossier/data/README.md); its years take the place of the packaged ones.",
     )
     working_hours_file: Path | None = Field(
         default=None,
@@ -342,7 +342,7 @@ class ReferenceSettings(_Section):
     )
     procedures_file: Path | None = Field(
         default=None,
-        description="CSV of the procedures' service levels, results and fees; without it they are unknown.",
+        description="CSV of the procedures' service levels, results, fees and longest legal times; without it they are unknown.",
     )
     agencies_file: Path | None = Field(
         default=None,

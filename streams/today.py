@@ -18,7 +18,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from monitoring.rates import savable_page
-from monitoring.rates.reckoning import Decode, Rules
+from monitoring.rates.reckoning import Decode
 from monitoring.rates.savable import Savable
 from monitoring.rates.savable_survey import LISTED, survey
 from schemas.dossier.mappings import CodeList, Codes, MappingRow
@@ -30,7 +30,7 @@ from schemas.ledger.mails import MailState
 from schemas.sealing import Hasher
 from streams.mail import MailServer, NotTaken, OutcomeUnknown
 from streams.recipients import Recipients, lists, parse_addresses, read_recipients
-from streams.reference import Reference
+from streams.reference import Reference, rules_of
 from streams.settings import Settings
 
 LISTED_OF_PROVINCE = 5
@@ -61,11 +61,7 @@ async def look(
 ) -> Today:
     """Look it up in the ledger, by the mappings that it holds now. Raises as `survey`."""
     version, rows = await lane.read(mapping_rows)
-    rules = Rules(
-        codes=Codes(rows, version),
-        calendar=reference.calendar,
-        calendar_name=reference.calendar_name,
-    )
+    rules = rules_of(Codes(rows, version), reference, now)
     found = await survey(lane, decode, rules, now, agency=agency, listed=listed)
     return Today(savable=found, names=_names(rows))
 

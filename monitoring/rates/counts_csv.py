@@ -23,6 +23,27 @@ class BadTable(ValueError):
         super().__init__("; ".join(one.en for one in problems))
         self.problems = tuple(problems)
 
+    @property
+    def told(self) -> tuple[Words, ...]:
+        """The problems, each once."""
+        return together(self.problems)
+
+
+def together(told: Sequence[Words]) -> tuple[Words, ...]:
+    """Of what is alike in several lines the first, and how many lines more there are."""
+    alike: dict[tuple[str, str], list[Words]] = {}
+    for one in told:
+        about = one.vi.partition(", ")[2], one.en.partition(", ")[2]
+        alike.setdefault(about if all(about) else (one.vi, one.en), []).append(one)
+    return tuple(_together(some) for some in alike.values())
+
+
+def _together(alike: Sequence[Words]) -> Words:
+    first, more = alike[0], len(alike) - 1
+    if not more:
+        return first
+    return Words(vi=f"{first.vi} (và {more} dòng nữa)", en=f"{first.en} (and {more} more lines)")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -92,11 +113,12 @@ def read(table: bytes, needed: Sequence[str], also: Sequence[str] = ()) -> list[
 
 def _wrong_header(header: Sequence[str], needed: Sequence[str], also: Sequence[str]) -> list[Words]:
     found = ", ".join(name for name in header if name in needed) or "–"
+    wanted = Words(
+        vi=f"cần các cột {', '.join(needed)}; đang có {found}",
+        en=f"needed are {', '.join(needed)}; there are {found}",
+    )
     missing = [
-        Words(
-            vi=f"thiếu cột {name} (cần {', '.join(needed)}; đang có {found})",
-            en=f"column {name} is missing (needed are {', '.join(needed)}; there are {found})",
-        )
+        Words(vi=f"thiếu cột {name}", en=f"column {name} is missing")
         for name in needed
         if name not in header
     ]
@@ -106,8 +128,8 @@ def _wrong_header(header: Sequence[str], needed: Sequence[str], also: Sequence[s
         if header.count(name) > 1
     ]
     if len(header) == 1 and len(missing) == len(needed):
-        return [*missing, _NO_COMMAS]
-    return missing + twice
+        return [_NO_COMMAS, wanted, *missing]
+    return [wanted, *missing, *twice] if missing else twice
 
 
 def _wrong_length(line: int, cells: int, wanted: int) -> Words:

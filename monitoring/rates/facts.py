@@ -31,7 +31,7 @@ def facts(
     what was in force on the day of reception; of a dossier that was not received, on the day of the state.
     """
     procedure, received = _procedure(event, codes), received_at(timeline)
-    service = levels.on(procedure, _day(received or event.effective_at))
+    service = service_of(event, timeline, codes, levels)
     return Facts(
         code=event.dossier_code or None,
         procedure_code=procedure,
@@ -51,6 +51,14 @@ def facts(
         service_level=service.level.value if service else None,
         paper_result=_on_paper(service),
     )
+
+
+def service_of(
+    event: DossierEvent, timeline: Timeline, codes: Codes, levels: ServiceLevels
+) -> Service | None:
+    """What is known of its procedure: the row in force on the day of reception, else of the state."""
+    day = _day(received_at(timeline) or event.effective_at)
+    return levels.on(_procedure(event, codes), day)
 
 
 def electronic_result(event: DossierEvent) -> bool:

@@ -36,7 +36,7 @@ from sqlalchemy import Connection, and_, or_, select
 from monitoring.rates.catalogue import Rate, Words, packaged
 from monitoring.rates.dossier_counts import PORTAL, Counted, Scope, UnitCounts, count, live, within
 from monitoring.rates.points import Figure, shown
-from monitoring.rates.reckoning import Decode, Rules, life, opened
+from monitoring.rates.reckoning import ON_TIME, Decode, Rules, life, limit_of, opened
 from schemas.codec import UndecodableMessage
 from schemas.dossier.clock import ClockState, DueBasis, Reading, read
 from schemas.dossier.mappings import Unmapped
@@ -49,9 +49,6 @@ from schemas.ledger.figures import JUDGED
 from schemas.ledger.tables import figures, verdict_spans
 from schemas.ledger.told import Told, owed_by, told
 from schemas.ledger.work import chunks
-
-ON_TIME = "on_time"
-"""The rate that loses the points."""
 
 _ALL = Scope()
 _F, _S = figures.c, verdict_spans.c
@@ -170,11 +167,11 @@ async def find(
             if read_out is None:
                 unread += 1
                 continue
-            whole, held = read_out
+            whole, held, limit = read_out
             if held is None:
                 continue
             try:
-                judged = compare(one, whole, held, last, rules)
+                judged = compare(one, whole, held, last, rules, limit)
             except (ValueError, OverflowError):  # an impossible time, since corrected
                 unread += 1
                 continue
@@ -232,31 +229,43 @@ def _candidates(
 
 async def _lives(
     one: Told | None, decode: Decode, rules: Rules
-) -> tuple[Timeline, Timeline | None] | None:
-    """The whole life and the one that the portal held, if it held any. None: they cannot be read."""
+) -> tuple[Timeline, Timeline | None, timedelta | None] | None:
+    """The whole life, the one that the portal held, if it held any, and the longest legal time of the
+    procedure, by the newest state. None: they cannot be read."""
     if one is None:
         return None
     try:
-        found = []
+        found: list[Timeline | None] = []
+        limit: timedelta | None = None
         for each in (one.whole, one.held):
             states = await opened(each, decode) if each is not None else []
             if each is not None and not states:
                 return None
             found.append(life(each, states, rules.codes) if each is not None else None)
+            if each is one.whole and found[-1] is not None:
+                limit = limit_of(states[-1][1], found[-1], rules)
     except (UndecodableMessage, Unmapped):
         return None
     whole, held = found
     assert whole is not None
-    return whole, held
+    return whole, held, limit
 
 
 # --- both verdicts ---------------------------------------------------------------------------------
 
 
 def compare(
-    one: Candidate, whole: Timeline, held: Timeline, at: datetime, rules: Rules
+    one: Candidate,
+    whole: Timeline,
+    held: Timeline,
+    at: datetime,
+    rules: Rules,
+    limit: timedelta | None = None,
 ) -> FalselyLate | None:
-    """The dossier if at that moment it was late for the portal alone."""
+    """The dossier if at that moment it was late for the portal alone.
+
+    `limit` is the longest legal time of its procedure: the portal goes by it where it holds no due date.
+    """
 
     def verdict(timeline: Timeline) -> Verdict:
         return judge(
@@ -265,6 +274,7 @@ def compare(
             comparison=rules.comparison,
             calendar=rules.calendar,
             agency=one.agency,
+            limit=limit,
         ).verdict
 
     portal = verdict(held)

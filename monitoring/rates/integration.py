@@ -36,7 +36,7 @@ from monitoring.rates.points import Counts
 from schemas.dossier.days_off import Certainty, weakest
 from schemas.dossier.working_calendar import WorkingCalendar
 from schemas.ledger import partitions
-from schemas.ledger.dialect import AnyRow, at_most_apart, clock, to_moment
+from schemas.ledger.dialect import AnyRow, at_most_apart, clock, for_counting, to_moment
 from schemas.ledger.model import DeliveryState, Outcome
 from schemas.ledger.tables import PARKED_DELIVERY, attempts, deliveries, figures, timeline
 from schemas.ledger.work import chunks
@@ -101,6 +101,7 @@ def count(
     On PostgreSQL month by month of the events' source days, so that only those partitions are read that
     hold some. Raises `ValueError` for times outside the years that the calendar takes.
     """
+    for_counting(connection)
     at = to_moment(clock(connection))
     within = [_T.recorded_at >= start, _T.recorded_at < end]
     if agencies is not None:

@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from monitoring.rates.catalogue import Words, near
-from monitoring.rates.periods import WRITE_PERIOD, Period, parse_period
-from monitoring.rates.plan import HIGHEST, WHOLE, Indicator, Plan, Value
+from monitoring.rates.periods import KIND_WORDS, WRITE_PERIOD, Period, parse_period
+from monitoring.rates.plan import HIGHEST, UNIT_WORDS, WHOLE, Indicator, Plan, Value
 from schemas.dossier.working_calendar import civil_day
 from schemas.records import IndicatorObservation
 
@@ -174,9 +174,10 @@ def _scope(
 def _periods(indicator: Indicator) -> Words:
     """Which periods an indicator has figures for."""
     kinds = ", ".join(kind.value for kind in indicator.periods)
+    kinds_vi = ", ".join(KIND_WORDS[kind] for kind in indicator.periods)
     last = indicator.effective_to
     return Words(
-        vi=f"chỉ số này chỉ có kỳ {kinds}" + (f", đến hết {last:%d/%m/%Y}" if last else ""),
+        vi=f"chỉ số này chỉ có kỳ {kinds_vi}" + (f", đến hết {last:%d/%m/%Y}" if last else ""),
         en=f"the indicator has the periods {kinds} only" + (f", up to {last}" if last else ""),
     )
 
@@ -236,7 +237,7 @@ def _value(observation: IndicatorObservation, indicator: Indicator | None) -> It
             Refusal.WRONG_UNIT,
             "unit",
             Words(
-                vi=f"sai đơn vị; chỉ số này tính bằng {indicator.unit}",
+                vi=f"sai đơn vị; chỉ số này tính bằng {UNIT_WORDS[indicator.unit]}: ghi {indicator.unit}",
                 en=f"is another unit; the indicator is in {indicator.unit}",
             ),
         )

@@ -7,6 +7,7 @@ Art. 12).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -19,6 +20,15 @@ class PeriodKind(StrEnum):
     QUARTER = "quarter"  # quý
     HALF = "half"  # 6 tháng
     YEAR = "year"  # năm
+
+
+KIND_WORDS: Mapping[PeriodKind, str] = {
+    PeriodKind.MONTH: "tháng",
+    PeriodKind.QUARTER: "quý",
+    PeriodKind.HALF: "6 tháng",
+    PeriodKind.YEAR: "năm",
+}
+"""The kinds in Vietnamese."""
 
 
 _MONTHS = {PeriodKind.MONTH: 1, PeriodKind.QUARTER: 3, PeriodKind.HALF: 6, PeriodKind.YEAR: 12}

@@ -37,6 +37,13 @@ _ONE_OF = {"indicators": "indicator", "goals": "goal"}
 
 Unit = Literal["percent", "yes_no", "dossiers"]
 
+UNIT_WORDS: Mapping[Unit, str] = {
+    "percent": "phần trăm",
+    "yes_no": "có hoặc chưa",
+    "dossiers": "số hồ sơ",
+}
+"""The units in Vietnamese."""
+
 
 class PlanError(ValueError):
     """A plan cannot be used. The text names every mistake with code and field."""

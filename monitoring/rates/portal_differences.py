@@ -87,6 +87,16 @@ def differences(connection: Connection, wanted: Wanted) -> list[Compared]:
     ]
 
 
+def left_out(connection: Connection, wanted: Wanted) -> int:
+    """How many figures of the period are of another province: imported, and in no comparison."""
+    found = versions(connection, str(wanted.period))
+    return sum(
+        not is_within(one.figure.unit, wanted.province)
+        for one in found
+        if wanted.service in (None, one.service) and wanted.metric in (None, one.figure.metric)
+    )
+
+
 def opened(connection: Connection, wanted: Wanted, limit: int) -> list[Opened]:
     """Every count that differs, each with at most `limit` dossiers that may explain it."""
     rows = differences(connection, wanted)

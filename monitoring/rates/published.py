@@ -26,6 +26,7 @@ _ID = re.compile("[A-Za-z0-9-]{1,64}")
 _FLAG = re.compile("[A-Z][A-Z0-9_]{0,63}")
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
 _DECIMALS = 4  # what the ledger holds
+_EVERYTHING = Decimal(100)  # per cent
 _TOO_LARGE = Decimal(10) ** 12
 
 
@@ -145,6 +146,22 @@ def metrics_of(catalogue: Catalogue, service: str) -> frozenset[str]:
         return frozenset({TOTAL, *GROUP_BLOCKS})
     rows = {rate.code for rate in catalogue.rates_of(service) if rate.metrics_row}
     return frozenset({TOTAL, *rows} if rows else own_metrics(catalogue, service))
+
+
+def impossible(figures: Sequence[PublishedFigure]) -> list[PublishedFigure]:
+    """Those with more points than there are, or a share of more than everything; the portal's word all the same."""
+    return [
+        one
+        for one in figures
+        if (one.score is not None and one.maximum is not None and one.score > one.maximum)
+        or (one.ratio is not None and one.ratio > _EVERYTHING)
+        or any(
+            pair.numerator is not None
+            and pair.denominator is not None
+            and pair.numerator > pair.denominator
+            for pair in one.terms
+        )
+    ]
 
 
 def repeated(figures: Sequence[PublishedFigure]) -> list[tuple[str, str]]:

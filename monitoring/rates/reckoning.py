@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 
-from monitoring.rates.facts import facts
+from monitoring.rates.catalogue import Catalogue, packaged
+from monitoring.rates.facts import facts, service_of
 from schemas.codec import UndecodableMessage
 from schemas.dossier.mappings import Codes, Unmapped
 from schemas.dossier.service_levels import NO_LEVELS, ServiceLevels
@@ -20,6 +21,9 @@ from schemas.records import DossierEvent, EventKind
 
 VERSION = 1
 """Raised whenever the code reckons otherwise: then everything is reckoned anew."""
+
+ON_TIME = "on_time"
+"""The rate whose rule judges a dossier."""
 
 AT_ONCE = 500
 """How many dossiers one refresh takes up."""
@@ -36,13 +40,28 @@ class Rules:
     calendar: WorkingCalendar
     calendar_name: str
     levels: ServiceLevels = NO_LEVELS
-    comparison: Comparison = Comparison.TIMESTAMP  # as the catalogue has it for the on-time rate
+    comparison: Comparison = field(default_factory=lambda: comparison_on(packaged()))
 
     @property
     def name(self) -> str:
         """What is written beside the figures; another name, and they are outdated."""
         codes, days = f"codes {self.codes.version}", self.calendar_name
         return f"{VERSION}/{codes}/{days}/{self.levels.name}/{self.comparison.value}"
+
+
+def comparison_on(catalogue: Catalogue, day: date | None = None) -> Comparison:
+    """How the on-time rate holds an end against a due date: its version in force on a day, else the newest.
+
+    A dossier is judged once and not for each period, as the portal judges the past by what holds now: on the
+    day when another version comes into force, `Rules.name` is another, and all figures are reckoned anew.
+    """
+    rate = catalogue.rate(ON_TIME, day) or catalogue.versions(ON_TIME)[-1]
+    if rate.compared_by is None:
+        raise ValueError(f"rate {ON_TIME}: compared_by is missing")
+    return _COMPARISONS[rate.compared_by]
+
+
+_COMPARISONS = {"time": Comparison.TIMESTAMP, "date": Comparison.DATE}
 
 
 async def refresh(lane: Lane, decode: Decode, rules: Rules, limit: int = AT_ONCE) -> int:
@@ -89,6 +108,7 @@ def reckon(one: DueDossier, states: Sequence[tuple[int, DossierEvent]], rules: R
             comparison=rules.comparison,
             calendar=rules.calendar,
             agency=found.agency_code,
+            limit=limit_of(newest, timeline, rules),
         )
     except (ValueError, OverflowError):
         return replace(blank, standing=Standing.IMPOSSIBLE, facts=found)
@@ -152,6 +172,12 @@ def _came_at(status: Status, event: DossierEvent, last: Entry | None) -> datetim
     if field is None or (last is not None and field < last.at):
         return event.effective_at
     return field
+
+
+def limit_of(event: DossierEvent, timeline: Timeline, rules: Rules) -> timedelta | None:
+    """The longest legal time of its procedure, which counts where there is no due date; None is unknown."""
+    service = service_of(event, timeline, rules.codes, rules.levels)
+    return service.limit if service else None
 
 
 def _is_gone(event: DossierEvent) -> bool:

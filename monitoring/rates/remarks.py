@@ -137,10 +137,11 @@ def about_base(inputs: SyncInputs) -> Remark:
     if missing:
         vi += f"; chưa có số liệu của {' và '.join(words.vi for words in missing)}"
         en += f"; no figure yet of {' and '.join(words.en for words in missing)}"
-    if base.flag is not None:
-        vi, en = f"{vi}; Cổng đánh dấu {base.flag}", f"{en}; the portal's mark: {base.flag}"
-    provisional = base.flag is not None or bool(missing)
-    return Remark(Note.SYNC_BASE, Words(vi=vi, en=en), provisional=provisional)
+    vi, en = (
+        f"{vi}; số tạm, Cổng đánh dấu {base.flag}",
+        f"{en}; provisional, the portal's mark: {base.flag}",
+    )
+    return Remark(Note.SYNC_BASE, Words(vi=vi, en=en), provisional=True)
 
 
 def about_steps(steps: StepCounts) -> Remark:

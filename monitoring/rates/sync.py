@@ -6,7 +6,8 @@ annual report over 12 for a month, over 4 for a quarter, whole for a year. So wh
 pushed lowers the rate, and a year without a report spoils the next.
 
 What is not certain: the description says that without any of the three the rate is 0, the live portal
-shows nothing; nothing is what we follow. At present the portal marks every denominator as provisional.
+shows nothing; nothing is what we follow. At present the portal marks every denominator as provisional, one with
+a count per report too, so every one has its mark here.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SyncBase:
 
     count: int | Fraction | None
     basis: Basis
-    flag: Flag | None
+    flag: Flag
 
 
 def sync_base(
@@ -50,13 +51,13 @@ def sync_base(
 ) -> SyncBase:
     """The denominator from the counts received per portal, per report, and per last year's report.
 
-    A count of 0 is treated as one that is not there, as the description has it. The mark without a count
-    per report is inferred from the portal's answers.
+    A count of 0 is treated as one that is not there, as the description has it. The marks are inferred from the
+    portal's answers of one month, which has no other.
     """
     if portal or report:
         if (report or 0) > (portal or 0):
-            return SyncBase(report, Basis.REPORT, None)
-        return SyncBase(portal, Basis.PORTAL, None if report else Flag.TEMPORARY)
+            return SyncBase(report, Basis.REPORT, Flag.TEMPORARY)
+        return SyncBase(portal, Basis.PORTAL, Flag.TEMPORARY)
     if last_year:
         return SyncBase(Fraction(last_year * months, 12), Basis.LAST_YEAR, Flag.TEMPORARY)
     return SyncBase(None, Basis.NOTHING, Flag.NO_DATA)

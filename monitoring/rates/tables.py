@@ -8,12 +8,12 @@ computed from the unit's other rows of that block.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from monitoring.rates.catalogue import METRICS, TOTAL, Catalogue, Rate, UnknownRate, Words, near
-from monitoring.rates.counts_csv import Row, read, refuse
+from monitoring.rates.counts_csv import Row, read, refuse, together
 from monitoring.rates.points import Counts, Figure, shown, total
 
 UNIT = "departmentCode"
@@ -99,6 +99,7 @@ def _rate(catalogue: Catalogue, code: str) -> Rate:
 
 def _rates(rate: Rate, rows: Sequence[Row]) -> Scores:
     problems: list[Words] = []
+    remarks: list[Words] = []
     scored = []
     for row in rows:
         if rate.metrics_row and row.cells[METRIC] != rate.code:
@@ -107,8 +108,20 @@ def _rates(rate: Rate, rows: Sequence[Row]) -> Scores:
         if counts is not None:
             figure = shown(rate, counts)
             scored.append(Scored(row.cells[UNIT], rate.code, row.cells.get(SERVICE), figure))
+            remarks += _impossible(rate, row, counts)
     refuse(problems)
-    return Scores(tuple(scored))
+    return Scores(tuple(scored), together(remarks))
+
+
+def _impossible(rate: Rate, row: Row, counts: Counts) -> Iterator[Words]:
+    """Shares of more than everything: the portal's rule is applied to them all the same."""
+    for term in rate.terms:
+        of, by = (term.columns.numerator, term.columns.denominator) if term.columns else METRICS
+        numerator, denominator = counts[term.numerator], counts[term.denominator]
+        if numerator is not None and denominator is not None and numerator > denominator:
+            yield row.problem(
+                of, f"lớn hơn {by}; xem lại số đếm", f"is above {by}; check the counts"
+            )
 
 
 def _counts(rate: Rate, row: Row, problems: list[Words]) -> Counts | None:

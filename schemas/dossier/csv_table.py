@@ -49,14 +49,41 @@ class Problem:
         return " / ".join(self.told)
 
 
+_LINES_NAMED = 5
+
+
+def _told_once(problems: Sequence[Problem]) -> list[tuple[str, str]]:
+    """Where and what, vi and en, one for all lines of which the same is wrong in the same column."""
+    alike: dict[tuple[bool, str | None, str, str], list[Problem]] = {}
+    for one in problems:
+        alike.setdefault((one.line in (None, 1), one.column, one.vi, one.en), []).append(one)
+    return [_together(some) if len(some) > 1 else some[0].told for some in alike.values()]
+
+
+def _together(alike: Sequence[Problem]) -> tuple[str, str]:
+    lines = list(dict.fromkeys(str(one.line) for one in alike))
+    named, more = ", ".join(lines[:_LINES_NAMED]), len(lines) - _LINES_NAMED
+    vi = f"{named} và {more} dòng nữa" if more > 0 else named
+    en = f"{named} and {more} more" if more > 0 else named
+    one = alike[0]
+    at_vi = f", cột {one.column}" if one.column is not None else ""
+    at_en = f", column {one.column}" if one.column is not None else ""
+    return f"dòng {vi}{at_vi}: {one.vi}", f"lines {en}{at_en}: {one.en}"
+
+
 class TableError(ValueError):
     """A table cannot be taken in. `problems` lists all that is wrong with it; nothing of it is used."""
 
     def __init__(self, where: str, problems: Sequence[Problem]) -> None:
         ordered = sorted(problems, key=lambda p: (p.line or 0, p.column or ""))
-        super().__init__("\n".join(f"{where}, {problem}" for problem in ordered))
+        super().__init__("\n".join(f"{where}, {' / '.join(told)}" for told in _told_once(ordered)))
         self.where = where
         self.problems = tuple(ordered)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """What is wrong and where, vi and en; what is alike in several lines once."""
+        return _told_once(self.problems)
 
 
 class Row:
@@ -74,6 +101,10 @@ class Row:
     def text(self, column: str) -> str:
         """The trimmed text, empty where nothing stands."""
         return self._fields[column]
+
+    def has(self, column: str) -> bool:
+        """Whether the table has this column, for one that may be left out."""
+        return column in self._table.heading
 
     def needed(self, column: str, parse: Callable[[str], T | None], vi: str, en: str) -> T | None:
         """The parsed field. `vi` and `en` say what should stand there, e.g. "viết …", "write …"."""
@@ -102,15 +133,23 @@ class Row:
 class Table:
     """A table while it is read: its rows, and the problems found so far."""
 
-    def __init__(self, text: str, where: str, columns: Sequence[str]) -> None:
-        """Read `text`. `where` names it in messages. Raises `TableError` if it is not such a table."""
+    def __init__(
+        self, text: str, where: str, columns: Sequence[str], also: Sequence[str] = ()
+    ) -> None:
+        """Read `text`. `where` names it in messages. Raises `TableError` if it is not such a table.
+
+        A column of `also` may be left out; every field of it is empty then.
+        """
         self.where = where
+        self.heading: tuple[str, ...] = ()
+        self._absent = dict.fromkeys(also, "")
         self.problems: list[Problem] = []
         self.rows: list[Row] = []
         reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
         try:
             heading = [name.strip() for name in next(reader, [])]
-            self._check_heading(heading, columns)
+            self._check_heading(heading, columns, also)
+            self.heading = tuple(heading)
             for values in reader:
                 if any(value.strip() for value in values):
                     self._take(reader.line_num, heading, values)
@@ -128,20 +167,26 @@ class Table:
         if self.problems:
             raise TableError(self.where, self.problems)
 
-    def _check_heading(self, heading: Sequence[str], columns: Sequence[str]) -> None:
-        wanted = f"{','.join(columns)}"
-        for column in columns:
-            if heading.count(column) != 1:
-                what = (
-                    ("thiếu", "is missing") if column not in heading else ("lặp lại", "is doubled")
-                )
-                vi = f"{what[0]}; dòng đầu phải là {wanted} (phân cách bằng dấu phẩy)"
-                en = f"{what[1]}; the first line must be {wanted} (separated by commas)"
-                self.problems.append(Problem(1, column, vi, en))
-        for column in heading:
-            if column not in columns:
-                vi, en = f"cột lạ; chỉ có {wanted}", f"is unknown; there are only {wanted}"
-                self.problems.append(Problem(1, column or "(trống)", vi, en))
+    def _check_heading(
+        self, heading: Sequence[str], columns: Sequence[str], also: Sequence[str]
+    ) -> None:
+        needed = f"{','.join(columns)}" + (f" ({','.join(also)})" if also else "")
+        vi = f"dòng đầu phải là {needed}, phân cách bằng dấu phẩy"
+        en = f"the first line must be {needed}, separated by commas"
+        if any(mark in name for name in heading for mark in ";\t"):
+            self.problems.append(Problem(1, None, vi, en))
+            if len(heading) == 1:
+                self.finish()
+        wrong = [(one, "thiếu", "is missing") for one in columns if one not in heading]
+        wrong += [
+            (one, "lặp lại", "is doubled") for one in (*columns, *also) if heading.count(one) > 1
+        ]
+        strange = dict.fromkeys(one for one in heading if one not in (*columns, *also))
+        wrong += [(one or "(trống)", "cột lạ", "is unknown") for one in strange]
+        for column, what_vi, what_en in sorted(wrong):
+            if not self.problems:  # what is needed is told once
+                what_vi, what_en = f"{what_vi}; {vi}", f"{what_en}; {en}"
+            self.problems.append(Problem(1, column, what_vi, what_en))
         self.finish()
 
     def _take(self, line: int, heading: Sequence[str], values: Sequence[str]) -> None:
@@ -151,7 +196,7 @@ class Table:
             self.problems.append(Problem(line, None, vi, en))
             return
         fields = {name: value.strip() for name, value in zip(heading, values, strict=True)}
-        self.rows.append(Row(self, line, fields))
+        self.rows.append(Row(self, line, {**self._absent, **fields}))
 
 
 DAY_REMEDY = ("viết ngày theo dạng 2026-02-16", "write a date as 2026-02-16")

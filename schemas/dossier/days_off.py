@@ -7,6 +7,7 @@ sure it is and where it was seen, and the table says which years it knows at all
 from __future__ import annotations
 
 import functools
+import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,13 @@ from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
-from schemas.dossier.csv_table import Row, Table, text_of
+from schemas.dossier.csv_table import Row, Table, iso_day, text_of
 
-COLUMNS = ("date", "kind", "swapped_with", "name_vi", "name_en", "certainty", "source", "note")
+COLUMNS = ("date", "kind", "name_vi", "source")
+
+ALSO = ("swapped_with", "name_en", "certainty", "note", "weekday", "status")
+"""May be left out. Without `swapped_with` the name tells the other day of a swap; without `certainty` every row is
+`UNVERIFIED`, for nobody says how sure it is. `weekday` and `status` are held against date and kind."""
 
 FIXED_HOLIDAYS = ((1, 1), (4, 30), (5, 1), (9, 2))
 """Month and day of the holidays that fall on the same date every year (Labour Code 2019, Art. 112)."""
@@ -26,6 +31,9 @@ FIXED_HOLIDAYS = ((1, 1), (4, 30), (5, 1), (9, 2))
 HOLIDAYS_A_YEAR = 11
 """The least number of public holidays in a year (Labour Code 2019, Art. 112(1): 1+5+1+1+2+1 days)."""
 
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_VIETNAMESE = re.compile(r"\b([0-9]{2})/([0-9]{2})/([0-9]{4})\b")
+_ISO = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 _SATURDAY = 5  # date.weekday()
 
 
@@ -149,7 +157,7 @@ def parse_days_off(text: str, where: str) -> DaysOff:
     day is missing or says otherwise, a swap on the wrong kind of weekday, and a year whose list cannot
     be complete, because a year with holes would pass for a known one.
     """
-    table = Table(text, where, COLUMNS)
+    table = Table(text, where, COLUMNS, ALSO)
     read = [(row, special) for row in table.rows if (special := _special_day(row)) is not None]
     _check_dates(read)
     table.finish()
@@ -169,13 +177,19 @@ def _special_day(row: Row) -> SpecialDay | None:
         f"choose one of {', '.join(kinds)}",
     )
     swapped_with = row.optional_day("swapped_with")
+    if kind in _PARTNER and not row.has("swapped_with"):
+        swapped_with = _named_day(row.text("name_vi"))
     name = row.needed("name_vi", str, "viết tên ngày này", "write the name of the day")
-    certainty = row.needed(
-        "certainty",
-        lambda text: Certainty(text) if text in certainties else None,
-        f"chọn một trong {', '.join(certainties)}",
-        f"choose one of {', '.join(certainties)}",
-    )
+    certainty: Certainty | None = Certainty.UNVERIFIED
+    if row.has("certainty"):
+        certainty = row.needed(
+            "certainty",
+            lambda text: Certainty(text) if text in certainties else None,
+            f"chọn một trong {', '.join(certainties)}",
+            f"choose one of {', '.join(certainties)}",
+        )
+    _check_weekday(row, day)
+    _check_status(row, kind)
     source = row.needed("source", str, "viết số văn bản hoặc nguồn", "name the document or source")
     if day is None or kind is None or name is None or certainty is None or source is None:
         return None
@@ -189,6 +203,29 @@ def _special_day(row: Row) -> SpecialDay | None:
         source=source,
         note=row.text("note"),
     )
+
+
+def _named_day(text: str) -> date | None:
+    """The one day that a text names, as 04/05/2024 or 2024-05-04."""
+    found = [f"{year}-{month}-{number}" for number, month, year in _VIETNAMESE.findall(text)]
+    days = {day for one in (*found, *_ISO.findall(text)) if (day := iso_day(one)) is not None}
+    return days.pop() if len(days) == 1 else None
+
+
+def _check_weekday(row: Row, day: date | None) -> None:
+    told = row.text("weekday")
+    if told and day is not None and told.casefold()[:3] != _WEEKDAYS[day.weekday()]:
+        is_a = _WEEKDAYS[day.weekday()].capitalize()
+        vi, en = f"ngày {day} là {is_a}; xem lại ngày", f"{day} is a {is_a}; check the date"
+        row.problem("weekday", vi, en)
+
+
+def _check_status(row: Row, kind: DayKind | None) -> None:
+    told = row.text("status")
+    wanted = "working" if kind is DayKind.WORKDAY_SWAPPED else "off"
+    if told and kind is not None and told != wanted:
+        vi = f"{kind.value} là ngày {wanted}; xem lại hai cột"
+        row.problem("status", vi, f"a {kind.value} is {wanted}; check both columns")
 
 
 def _check_dates(read: list[tuple[Row, SpecialDay]]) -> None:

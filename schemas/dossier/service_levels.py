@@ -1,4 +1,4 @@
-"""Which procedure is offered online how far, what its result is, and whether it has a fee: a CSV file.
+"""Which procedure is offered online how far, its result, its fee, and its longest legal time: a CSV file.
 
 Which procedures are toàn trình (full process) and which một phần (partial) no public file says, so nothing
 is packaged: without a file everything here is unknown. The three levels are MucDo 4, 3 and 2 of the portal.
@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +20,16 @@ from schemas.dossier.csv_table import Row, Table, text_of
 
 COLUMNS = ("code", "level", "valid_from", "valid_to", "result", "fee", "source")
 
+TIME_COLUMNS = ("processing_time", "processing_unit")
+"""May be left out: the longest legal time, a whole number, and its unit (`TimeUnit`)."""
+
+WORKING_DAY = timedelta(hours=8)
+"""What a working day of a legal time is as working time (inferred: the usual day, whatever an agency's)."""
+
 E = TypeVar("E", bound=StrEnum)
 
 _CODE = re.compile(r"[0-9]\.[0-9]{6}")
+_WHOLE = re.compile(r"[1-9][0-9]{0,3}")
 _NAME_DIGITS = 12
 
 
@@ -41,9 +48,19 @@ class ResultForm(StrEnum):
     ELECTRONIC = "electronic"
 
 
+class TimeUnit(StrEnum):
+    """In what a longest legal time is told. One in days of the calendar cannot be told as working time."""
+
+    WORKING_DAY = "working_day"  # ngày làm việc
+    HOUR = "hour"  # giờ làm việc
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One row, in force in [valid_from, valid_to). `result` and `has_fee`: None is unknown."""
+    """One row, in force in [valid_from, valid_to). `result` and `has_fee`: None is unknown.
+
+    `limit` is the longest legal time of a dossier, as working time; None is unknown.
+    """
 
     code: str  # the national one
     level: ServiceLevel
@@ -52,6 +69,7 @@ class Service:
     result: ResultForm | None
     has_fee: bool | None
     source: str
+    limit: timedelta | None = None
 
     def in_force(self, day: date) -> bool:
         """Whether it holds on that day."""
@@ -96,6 +114,7 @@ def _name(rows: tuple[Service, ...]) -> str:
             for field in (
                 *(row.code, row.level, row.valid_from, row.valid_to),
                 *(row.result, row.has_fee),
+                *(() if row.limit is None else (row.limit,)),
             )
         )
         for row in rows
@@ -123,7 +142,7 @@ def parse_service_levels(text: str, where: str) -> ServiceLevels:
     procedure that is not in it is unknown. Raises `TableError`: for fields that cannot be read, for rows of
     one procedure that overlap, and for a list without rows, which would pass for one that knows something.
     """
-    table = Table(text, where, COLUMNS)
+    table = Table(text, where, COLUMNS, TIME_COLUMNS)
     read = [(row, service) for row in table.rows if (service := _service(row)) is not None]
     earlier: dict[str, list[tuple[Row, Service]]] = defaultdict(list)
     for row, service in read:
@@ -147,6 +166,7 @@ def _service(row: Row) -> Service | None:
     valid_from, valid_to = row.optional_day("valid_from"), row.optional_day("valid_to")
     result = row.optional("result", lambda text: _one_of(ResultForm, text), *_choose(ResultForm))
     fee = row.optional("fee", _FEE.get, "viết yes hoặc no", "write yes or no")
+    limit = _limit(row)
     source = row.needed("source", str, "viết số văn bản hoặc nguồn", "name the document or source")
     if valid_from is not None and valid_to is not None and valid_to <= valid_from:
         vi = "phải sau valid_from; đó là ngày đầu tiên không còn hiệu lực"
@@ -163,7 +183,32 @@ def _service(row: Row) -> Service | None:
         result=result,
         has_fee=fee,
         source=source,
+        limit=limit,
     )
+
+
+def _limit(row: Row) -> timedelta | None:
+    """The longest legal time, as working time; both fields or neither."""
+    if row.text("processing_unit") and not row.text("processing_time"):
+        vi = "có đơn vị mà thiếu số; ghi số, hoặc để trống cả hai cột"
+        row.problem(
+            "processing_time", vi, "has a unit alone; write the number, or leave both empty"
+        )
+    if not row.text("processing_time"):
+        return None
+    number = row.needed("processing_time", _whole, *_TIME_REMEDY)
+    unit = row.needed("processing_unit", lambda text: _one_of(TimeUnit, text), *_choose(TimeUnit))
+    if number is None or unit is None:
+        return None
+    return number * _TIME_OF[unit]
+
+
+_TIME_OF = {TimeUnit.WORKING_DAY: WORKING_DAY, TimeUnit.HOUR: timedelta(hours=1)}
+_TIME_REMEDY = ("viết số nguyên từ 1 đến 9999", "write a whole number from 1 to 9999")
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 _FEE = {"yes": True, "no": False}

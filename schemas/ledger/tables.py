@@ -668,6 +668,8 @@ report_spans = Table(
     Column("closed_on", Date),
     Index("ix_report_spans_matters", "matters_until"),
     _by_time("ix_report_spans_known", "known_from"),
+)
+
 # --- reports: their figures, who signed them, what came back ----------------------------------------------
 
 reports = Table(

@@ -15,8 +15,9 @@ not counted, idling between is. Deliveries per second are from the word go to th
 by the portal's own record. The portal's truth must say at the end that every contender made exactly its
 creations, with one content, and no call more. No figure is asserted.
 
-    counts  beside them, without a portal: all counts of a month by unit, and reckoning a handful of
-            changed dossiers, on PostgreSQL (where it is installed) and on SQLite; see `tests.bench.counts`
+    counts  beside them, without a portal: all rates of a month by unit, the hub's own too, reckoning a handful
+            of changed dossiers, what `/metrics` needs and a scrape of it, on PostgreSQL (where it is installed)
+            and on SQLite; see `tests.bench.counts`
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if one is not None:
             print(
                 f"{COUNTS} of {one['dossiers']} dossiers on {database}: {one['count_s']} s,"
-                f" {one['count/pass']} plain passes; {one['changed']} changed: {one['refresh_s']} s",
+                f" {one['count/pass']} plain passes; all rates by agency: {one['rates_s']} s;"
+                f" {one['changed']} changed: {one['refresh_s']} s; /metrics at most"
+                f" {one['metrics_oldest_s']} s old, a scrape {one['scrape_ms']} ms",
                 file=sys.stderr,
             )
     print(json.dumps(result))

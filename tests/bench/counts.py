@@ -1,4 +1,13 @@
-"""Counting a month of dossiers, and keeping the figures up to date, beside a plain pass over the table.
+"""The rates of a month of dossiers, and keeping their figures up to date, beside a plain pass over the table.
+
+    count         every quantity of dossiers, by unit
+    report        `thongsuot rates` for all agencies: every rate, with the steps that were in time
+    integration   `thongsuot rates integration`: the hub's own rates, by unit
+    rates         the two together
+    refresh       reckoning the dossiers that changed
+    live          what a worker counts for `/metrics`: this month and the one before; `metrics_oldest` is how old
+                  the figures there may be by that: its pauses, a refresh and a count
+    scrape        writing out `/metrics` with every agency filled in
 
 The pass reads every row of `figures` and counts it by unit, in a session like that of the count: what else
 the machine does at that time then falls out of the ratio. Before every refresh `CHANGED` dossiers get an
@@ -13,20 +22,30 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from monitoring.rates.dossier_counts import Counted, bounds, count
+from monitoring.metrics import Metrics
+from monitoring.rates import integration
+from monitoring.rates.catalogue import packaged
+from monitoring.rates.dossier_counts import PORTAL, Counted, bounds, count
+from monitoring.rates.integration import Integration
+from monitoring.rates.live import Span, by_agency, shares, spans_at
 from monitoring.rates.reckoning import Rules, refresh
+from monitoring.rates.report import Report, report
+from monitoring.rates.step_counts import Steps
+from monitoring.rates.units import Asked
 from schemas.codec import Codec
 from schemas.dossier.mappings import CodeList, Codes, MappingOrigin, MappingRow
 from schemas.dossier.status import Status
 from schemas.dossier.working_calendar import packaged_calendar
 from schemas.ledger.database import Lane
 from schemas.ledger.dialect import for_counting, make_engine
+from schemas.ledger.figures import standings
 from schemas.ledger.migrate import upgrade
 from schemas.ledger.model import Enlistment, Fence
 from schemas.ledger.sql import SqlLedger
@@ -34,7 +53,9 @@ from schemas.ledger.tables import figures
 from schemas.records import CodeName, DossierEvent
 from schemas.registry import LocalRegistry
 from schemas.topics import DOSSIER_EVENTS
+from streams.figures import COUNT_SECONDS, PAUSE_SECONDS
 from tests.bench.contenders import BenchFailed
+from tests.bench.counts_events import late_dossiers
 from tests.bench.counts_fill import FIRST, MONTH, UNITS, Filled, dossier_id, fill
 from tests.contract.ledger_contract import make_event
 from tests.services.postgres import PostgresServer
@@ -90,12 +111,16 @@ class _Rounds:
     say: Say
     seconds: dict[str, list[float]] = field(default_factory=dict)
     told: int = 0  # dossiers that got an event
+    metrics: Metrics = field(default_factory=lambda: Metrics(targets=[PORTAL], version="bench"))
+    series: int = 0
 
     async def play(self, rounds: int) -> dict[str, Any]:
         """The first round warms up."""
         codec = Codec(LocalRegistry())
         await codec.prepare()
         start, end = bounds(MONTH)
+        calendar, after = packaged_calendar(), end + timedelta(days=1)
+        asked, steps = Asked(period=MONTH, province="H12"), Steps(now=after)
         lane = Lane(self.url, "bench", seconds=None)
         try:
             async with SqlLedger(self.url) as ledger:
@@ -105,6 +130,22 @@ class _Rounds:
                     took["count"] = await _timed(
                         lambda: lane.read(lambda c: self._look(count(c, start, end)))
                     )
+                    took["report"] = await _timed(
+                        lambda: lane.read(
+                            lambda c: self._look_at(report(c, asked, after, steps=steps))
+                        )
+                    )
+                    took["integration"] = await _timed(
+                        lambda: lane.read(
+                            lambda c: self._look_into(
+                                integration.count(c, start, end, calendar=calendar)
+                            )
+                        )
+                    )
+                    took["live"] = await _timed(
+                        lambda: self._live(lane, end - timedelta(seconds=1))
+                    )
+                    took["scrape"] = await _timed(self._scrape)
                     await flow.tell(self._changed())
                     took["refresh"] = await _timed(lambda: self._refresh(lane, flow))
                     if number:
@@ -146,6 +187,43 @@ class _Rounds:
         if said != wanted:
             raise BenchFailed(f"counted were {said}, there are {wanted}")
 
+    def _look_at(self, told: Report) -> None:
+        steps = told.total.steps
+        said = (len(told.units), None if steps is None else steps.late_dossiers)
+        wanted = (UNITS, late_dossiers(self.filled.of_month))
+        if said != wanted:
+            raise BenchFailed(f"reported were {said}, there are {wanted}")
+
+    def _look_into(self, told: Integration) -> None:
+        (total,) = told.totals
+        if len(told.units) != UNITS or not total.counts["owed"]:
+            raise BenchFailed(
+                f"of {len(told.units)} units {total.counts['owed']} deliveries counted"
+            )
+
+    async def _live(self, lane: Lane, now: datetime) -> None:
+        """As `streams.figures` does at most every `COUNT_SECONDS`, when figures changed in between."""
+        found: dict[Span, Counted] = {}
+        for span, period in spans_at(now).items():
+            first, last = bounds(period)
+            found[span] = await lane.read(
+                partial(count, start=first, end=min(now, last)), unhurried=True
+            )
+        stand = await lane.read(standings, unhurried=True)
+        self.metrics.take_rates(
+            {
+                (code, span.value): (share.numerator, share.denominator)
+                for span, counted in found.items()
+                for code, share in shares(packaged(), counted.total.shown).items()
+            },
+            by_agency(packaged(), found[Span.THIS_MONTH]),
+            stand,
+            now.timestamp(),
+        )
+
+    async def _scrape(self) -> None:
+        self.series = sum(not line.startswith(b"#") for line in self.metrics.render().splitlines())
+
     async def _refresh(self, lane: Lane, flow: _Flow) -> None:
         reckoned = await refresh(lane, flow.decode, flow.rules)
         if reckoned != CHANGED:
@@ -153,14 +231,30 @@ class _Rounds:
 
     def _result(self) -> dict[str, Any]:
         pairs = zip(self.seconds["count"], self.seconds["pass"], strict=True)
+        rates = [
+            report + carried
+            for report, carried in zip(
+                self.seconds["report"], self.seconds["integration"], strict=True
+            )
+        ]
+        median = {name: statistics.median(some) for name, some in self.seconds.items()}
+        oldest = COUNT_SECONDS + PAUSE_SECONDS + median["refresh"] + median["live"]
         return {
             "dossiers": self.filled.of_month,
-            "count_s": round(statistics.median(self.seconds["count"]), 3),
+            "count_s": round(median["count"], 3),
             "count_s_of_each_round": [round(one, 3) for one in self.seconds["count"]],
-            "pass_s": round(statistics.median(self.seconds["pass"]), 3),
+            "pass_s": round(median["pass"], 3),
             "count/pass": round(statistics.median(a / b for a, b in pairs), 1),
+            "report_s": round(median["report"], 3),
+            "integration_s": round(median["integration"], 3),
+            "rates_s": round(statistics.median(rates), 3),
             "changed": CHANGED,
-            "refresh_s": round(statistics.median(self.seconds["refresh"]), 3),
+            "refresh_s": round(median["refresh"], 3),
+            "live_s": round(median["live"], 3),
+            "metrics_oldest_s": round(oldest, 1),
+            "agencies": UNITS,
+            "series": self.series,
+            "scrape_ms": round(median["scrape"] * 1000, 1),
         }
 
 

@@ -1,7 +1,7 @@
 """A ledger as it stands in the middle of a large province's life, written by the database itself.
 
 Invented, and the same for every run: `of_month` dossiers that count in `MONTH`, of which a quarter was carried
-over into it, in 150 units; and as many `before` it, which must cost nothing.
+over into it, in 150 units; and as many `before` it, which must cost nothing. Their events: `counts_events.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from schemas.dossier.timeliness import Verdict
 from schemas.ledger.dialect import EPOCH
 from schemas.ledger.figures import FOREVER, Standing
 from schemas.ledger.model import Known
+from tests.bench.counts_events import fill_events
 
 MONTH = Period(PeriodKind.MONTH, 2026, 8)
 FIRST = datetime(2026, 7, 31, 17, tzinfo=UTC)
@@ -49,6 +50,7 @@ def fill(connection: Connection, filled: Filled) -> None:
         connection.execute(text(statement))
     for table in ("dossiers", "figures", "verdict_spans", "dossier_target"):
         connection.execute(text(f"ANALYZE {table}"))
+    fill_events(connection, filled.of_month)
 
 
 def _lives(filled: Filled, *, sqlite: bool) -> str:

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from monitoring.rates.dossier_counts import bounds, count
+from monitoring.rates.dossier_counts import Scope, bounds, count
+from monitoring.rates.live import BY_AGENCY
+from monitoring.rates.step_counts import Steps, count_steps
 from schemas.ledger.dialect import make_engine
 from schemas.ledger.migrate import upgrade
+from streams.figures import COUNT_SECONDS, PAUSE_SECONDS
 from tests.bench import counts
 from tests.bench.contenders import BenchFailed
+from tests.bench.counts_events import late_dossiers
 from tests.bench.counts_fill import MONTH, UNITS, Filled, fill
 
 FILLED = Filled(of_month=1200, before=400)
+BY_AGENCY_SERIES = len(BY_AGENCY) * UNITS
 
 
 @pytest.fixture
@@ -53,6 +58,21 @@ def test_spans_follow_each_other_without_a_gap(written: Connection) -> None:
     spans, last, loose = written.execute(text(ends)).one()
     assert (last, loose) == (FILLED.of_month + FILLED.before, 0)
     assert spans > last
+
+
+def test_all_rates_what_metrics_need_and_a_scrape_are_timed(tmp_path: Path) -> None:
+    told = counts.on_sqlite(tmp_path, 1200, 1, say=lambda _: None)
+    assert told["rates_s"] == pytest.approx(told["report_s"] + told["integration_s"], abs=0.002)
+    assert told["metrics_oldest_s"] > COUNT_SECONDS + PAUSE_SECONDS
+    assert BY_AGENCY_SERIES < told["series"] < 2000
+    assert told["scrape_ms"] > 0
+
+
+def test_steps_that_were_late_are_those_that_are_said(written: Connection) -> None:
+    start, end = bounds(MONTH)
+    told = count_steps(written, start, end, Scope(), Steps(now=end))
+    late = late_dossiers(FILLED.of_month)
+    assert sum(one.late_dossiers for one in told.values()) == late == 32
 
 
 def test_what_was_not_there_is_not_reported(

@@ -125,6 +125,31 @@ def test_what_is_right_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     }
 
 
+def test_a_fault_of_a_table_is_told_in_both_languages_and_is_a_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Agencies without a parent, and one with two on the same day."""
+    file = tmp_path / "agencies.csv"
+    heading = "code,name,parent,kind,valid_from,valid_to,successor\n"
+    lines = ("H12,Tỉnh,,province,,,", "H12.01,Sở,,department,,,", "H12.02,Sở,H12,department,,,")
+    twice = "H12.02,Sở,H12.03,department,,,\nH12.03,Sở,H12,department,,,"
+    file.write_text(heading + "\n".join((*lines, twice)) + "\n", encoding="utf-8")
+    set_environment(
+        monkeypatch, **{**nothing_running(tmp_path), "REFERENCE__AGENCIES_FILE": str(file)}
+    )
+    found = checked()["reference"]
+    assert found["ok"] is False
+    rows = {(one["line"], one["column"]) for one in found["faults"]}
+    assert {one["file"] for one in found["faults"]} == {str(file)}
+    assert {line for line, _ in rows} >= {3, 5}
+    for fault, problem in zip(found["faults"], found["problems"], strict=True):
+        assert fault["vi"] in problem
+        assert fault["en"] in problem
+    shown = run("check").stdout
+    assert "dòng 5" in shown
+    assert "line 5" in shown
+
+
 # --- single troubles --------------------------------------------------------------------------------
 
 

@@ -112,11 +112,33 @@ def test_bad_input_ends_with_status_2_and_says_where(
 
 def test_many_problems_are_told_up_to_twenty_and_the_rest_counted(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
+    heading = "departmentCode,service,metric_code,numerator,denominator\n"
+    file.write_text(heading + "H44,transparency,DOSSIER_SYNC,1,1\n" * 24, "utf-8")
+    ended = run("rates", "score", "--rate", "_TOTAL", "--input", str(file))
+    assert ended.exit_code == 2
+    assert ended.stderr.count("repeats line") == 20
+    assert "and 3 more" in ended.stderr
+
+
+def test_a_numerator_above_its_denominator_is_scored_with_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("departmentCode,totalOnTime,totalReceived\nH44,3,2\nH45,2,2\n", "utf-8")
+    ended = run("rates", "score", "--rate", "on_time", "--input", str(file), "--json")
+    assert ended.exit_code == 0
+    assert "dòng 2, cột totalOnTime: lớn hơn totalReceived" in ended.stderr
+    assert "dòng 3" not in ended.stderr
+    assert [list(one) for one in json.loads(ended.stdout)] == [
+        ["departmentCode", "metric", "ratio", "score"]
+    ] * 2
+
+
+def test_what_is_wrong_alike_in_many_rows_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
     file.write_text("departmentCode,totalOnTime,totalReceived\n" + "H44,x,1\n" * 23, "utf-8")
     ended = run("rates", "score", "--rate", "on_time", "--input", str(file))
     assert ended.exit_code == 2
-    assert ended.stderr.count("is not a count") == 20
-    assert "and 3 more" in ended.stderr
+    assert ended.stderr.count("is not a count") == 1
+    assert "và 22 dòng nữa" in ended.stderr
 
 
 @pytest.mark.parametrize(

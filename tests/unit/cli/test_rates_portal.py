@@ -294,6 +294,58 @@ def test_dossiers_are_opened_of_one_figure(ledger: Path) -> None:
     assert "--agency" in ended.stderr
 
 
+def test_figures_of_another_province_are_told_at_import_and_left_out_of_the_comparison(
+    ledger: Path,
+) -> None:
+    """All 106 units of the table are of Phú Thọ (H44), the hub is of Cà Mau (H12)."""
+    ended = take(path("progress"))
+    assert ended.exit_code == 0
+    assert "không có đơn vị nào thuộc H12" in ended.stderr
+    compared = run("rates", "portal", "compare", "--period", "2026-08")
+    assert compared.exit_code == 0
+    assert "106 số liệu đã nhập là của tỉnh khác" in compared.stderr
+    assert "rates portal import" not in compared.stderr
+
+
+def test_figures_of_our_province_are_imported_and_compared_without_a_word(march: Path) -> None:
+    again = take(march, "2026-03")
+    compared = run("rates", "portal", "compare", "--period", "2026-03")
+    assert (again.stderr, compared.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1,1,100,20,20", "1,1,100,21,20"), ("1,1,100", "1,1,101"), ("1,1,100", "1,2,100")],
+    ids=["above the maximum", "above 100 %", "more on time than received"],
+)
+def test_an_impossible_figure_is_taken_with_a_word(
+    ledger: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    file = tmp_path / "march.csv"
+    file.write_text(MARCH_TABLE.replace(old, new), "utf-8")
+    ended = take(file, "2026-03", PROGRESS, "--json")
+    assert ended.exit_code == 0
+    assert "H12.01 on_time" in ended.stderr
+    assert json.loads(ended.stdout) == {"new": True, "units": 3, "figures": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--metric", "nope"), ["--metric", "nope"]),
+        (("--metric", "on_tim"), ["on_time"]),
+        (("--metric", "DOSSIER_SYNC", "--service", PROGRESS), ["--metric", "DOSSIER_SYNC"]),
+    ],
+)
+def test_a_metric_that_is_not_in_the_catalogue_is_refused(
+    ledger: Path, options: tuple[str, ...], words: list[str]
+) -> None:
+    ended = run("rates", "portal", "compare", "--period", "2026-03", *options)
+    assert ended.exit_code == 2
+    for word in words:
+        assert word in ended.stderr
+
+
 def test_without_an_import_it_says_what_to_do(ledger: Path) -> None:
     ended = run("rates", "portal", "compare", "--period", "2026-03")
     assert ended.exit_code == 0

@@ -241,7 +241,7 @@ def test_dossiers_come_in_pages(ledger: Path) -> None:
 def test_a_list_of_dossiers_for_people_and_as_csv(ledger: Path) -> None:
     lines = told(*MARCH, "--dossiers", "on_time:missing", "--agency", UNITS[0]).splitlines()
     assert lines[0].startswith("hồ sơ đã xử lý trước hạn")
-    for part in (f"{UNITS[0]}-b", "quá hạn · late", "due_passed", "09/03/2026 10:00"):
+    for part in (f"{UNITS[0]}-b", "quá hạn · late", "quá ngày hẹn trả", "09/03/2026 10:00"):
         assert part in lines[2]
     table = told(*MARCH, "--dossiers", "on_time:numerator", "--csv").splitlines()
     assert table[0] == "code,dossier_id,agency,counts,verdict,late_because,end_at"

@@ -145,7 +145,7 @@ def test_a_newer_table_replaces_its_years_whole_and_no_other() -> None:
         ("kind,swapped_with", "loai,swapped_with", 1, "kind", "is missing"),
         ("kind,swapped_with", "loai,swapped_with", 1, "loai", "is unknown"),
         ("source,note", "source,source", 1, "source", "is doubled"),
-        ("date,kind", "date;kind", 1, "date", "separated by commas"),
+        ("date,kind", "date;kind", 1, None, "separated by commas"),
     ],
 )
 def test_a_wrong_table_is_refused_with_line_column_and_remedy(
@@ -192,6 +192,80 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
         (3, "kind"),
         (6, "date"),
     ]
+
+
+PLAIN_2028 = """date,weekday,status,kind,name_vi,name_en,note,source
+""" + "".join(
+    f"{day},{weekday},{status},{kind},{name},,,a list\n"
+    for day, weekday, status, kind, name in (
+        ("2028-01-01", "Sat", "off", "public_holiday", "Tết Dương lịch"),
+        *(
+            (f"2028-01-{25 + number}", weekday, "off", "public_holiday", "Tết Nguyên Đán")
+            for number, weekday in enumerate(("Tue", "Wed", "Thu", "Fri", "Sat"))
+        ),
+        ("2028-04-04", "Tue", "off", "public_holiday", "Giỗ Tổ"),
+        ("2028-04-30", "Sun", "off", "public_holiday", "Ngày Chiến thắng"),
+        ("2028-05-01", "Mon", "off", "public_holiday", "Quốc tế Lao động"),
+        ("2028-05-02", "Tue", "off", "day_off_swapped", "Nghỉ (thay cho ngày 06/05/2028)"),
+        ("2028-05-06", "Sat", "working", "workday_swapped", "Làm bù (cho ngày nghỉ 2028-05-02)"),
+        ("2028-09-01", "Fri", "off", "public_holiday", "Quốc khánh"),
+        ("2028-09-02", "Sat", "off", "public_holiday", "Quốc khánh"),
+    )
+)
+
+
+def test_a_table_with_weekdays_and_without_certainty_is_taken() -> None:
+    """The shape in which such lists are passed on: the other day of a swap stands in its name."""
+    found = parse_days_off(PLAIN_2028, "2028.csv")
+    assert found.years == (2028,)
+    off, worked = found.on(date(2028, 5, 2)), found.on(date(2028, 5, 6))
+    assert off is not None
+    assert worked is not None
+    assert (off.swapped_with, worked.swapped_with) == (worked.day, off.day)
+    assert {one.certainty for one in found.days.values()} == {Certainty.UNVERIFIED}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "words"),
+    [
+        ("2028-05-01,Mon", "2028-05-01,Tue", 10, "weekday", "is a Mon"),
+        ("Sat,working", "Sat,off", 12, "status", "workday_swapped is working"),
+        ("06/05/2028", "ngày khác", 11, "swapped_with", "write the day it is exchanged for"),
+        ("06/05/2028", "07/05/2028", 11, "swapped_with", "does not match"),
+    ],
+)
+def test_such_a_table_is_held_against_the_calendar(
+    old: str, new: str, line: int, column: str, words: str
+) -> None:
+    with pytest.raises(TableError) as refused:
+        parse_days_off(PLAIN_2028.replace(old, new, 1), "2028.csv")
+    problems = [p for p in refused.value.problems if (p.line, p.column) == (line, column)]
+    assert any(words in p.en for p in problems), refused.value.problems
+
+
+def test_what_is_needed_is_told_once_and_the_separator_first() -> None:
+    with pytest.raises(TableError) as refused:
+        parse_days_off("ngày,loại\n", "2028.csv")
+    assert str(refused.value).count("date,kind,name_vi,source") == 2  # vi and en
+    assert len(refused.value.problems) == 6
+    with pytest.raises(TableError) as semicolons:
+        parse_days_off(YEAR_2028.replace(",", ";"), "2028.csv")
+    (problem,) = semicolons.value.problems
+    assert "phân cách bằng dấu phẩy" in problem.vi
+    with pytest.raises(TableError) as some:
+        parse_days_off(YEAR_2028.replace("date,kind", "date;kind"), "2028.csv")
+    assert some.value.problems[0].column is None
+
+
+def test_what_is_wrong_in_many_lines_is_told_once() -> None:
+    with pytest.raises(TableError) as refused:
+        parse_days_off(YEAR_2028.replace(",confirmed,", ",sure,"), "2028.csv")
+    (told,) = refused.value.told
+    assert told[0].startswith("dòng 2, 3, 4, 5, 6 và ")
+    assert "dòng nữa, cột certainty: 'sure' không hợp lệ" in told[0]
+    assert told[1].startswith("lines 2, 3, 4, 5, 6 and ")
+    assert len(refused.value.problems) == YEAR_2028.count(",confirmed,") == 12
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_an_empty_table_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -123,6 +123,53 @@ def test_what_is_wrong_is_named_with_its_remedy(
         parse_service_levels(LINES.replace(old, new, 1), "procedures.csv")
     problem = next(one for one in refused.value.problems if one.column == column)
     assert problem.line == line
+    assert words in problem.en
+
+
+TIMED = "code,level,valid_from,valid_to,result,fee,source,processing_time,processing_unit\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "limit"),
+    [
+        (",", None),
+        ("15,working_day", timedelta(hours=120)),
+        ("4,hour", timedelta(hours=4)),
+    ],
+)
+def test_the_longest_legal_time_is_working_time(told: str, limit: timedelta | None) -> None:
+    found = parse_service_levels(f"{TIMED}1.000001,full,,,,,QĐ giả định,{told}\n", "p.csv")
+    row = found.on("1.000001", DAY)
+    assert row is not None
+    assert row.limit == limit
+
+
+def test_another_limit_is_another_list_and_none_is_the_list_without_the_columns() -> None:
+    def name(told: str) -> str:
+        return parse_service_levels(f"{TIMED}1.000001,full,,,,,QĐ giả định,{told}\n", "p.csv").name
+
+    old = parse_service_levels(
+        "code,level,valid_from,valid_to,result,fee,source\n1.000001,full,,,,,QĐ giả định\n", "p.csv"
+    )
+    assert name(",") == old.name
+    assert len({name(","), name("15,working_day"), name("15,hour")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "column", "words"),
+    [
+        ("15,", "processing_unit", "choose one of working_day, hour"),
+        (",hour", "processing_time", "has a unit alone"),
+        ("0,hour", "processing_time", "write a whole number"),
+        ("15,day", "processing_unit", "choose one of working_day, hour"),
+        ("1.5,hour", "processing_time", "write a whole number"),
+    ],
+)
+def test_half_a_limit_is_refused(told: str, column: str, words: str) -> None:
+    with pytest.raises(TableError) as refused:
+        parse_service_levels(f"{TIMED}1.000001,full,,,,,QĐ giả định,{told}\n", "p.csv")
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.column) == (2, column)
     assert words in problem.en
 
 

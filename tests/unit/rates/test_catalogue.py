@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.rates.catalogue import CatalogueError, UnknownRate, packaged, read
+from monitoring.rates.reckoning import Rules, comparison_on
+from schemas.dossier.mappings import Codes
+from schemas.dossier.timeline import Comparison
+from tests.unit.dossier.samples import CALENDAR
 
 SMALL = """
 [quantities.done]
@@ -83,6 +87,35 @@ def test_the_packaged_catalogue_has_the_six_blocks_with_their_maxima() -> None:
     assert [code for code, block in blocks.items() if not block.reproducible] == [
         "provide-online-tree"
     ]
+
+
+@pytest.mark.parametrize(
+    ("day", "comparison"),
+    [
+        (date(2026, 12, 31), Comparison.TIMESTAMP),
+        (date(2027, 1, 1), Comparison.DATE),
+        (None, Comparison.DATE),
+        (date(2020, 1, 1), Comparison.DATE),  # none is in force: the newest
+    ],
+)
+def test_a_dossier_is_judged_by_the_comparison_of_the_version_in_force(
+    day: date | None, comparison: Comparison
+) -> None:
+    (first,) = packaged().versions("on_time")
+    second = {"version": 2, "compared_by": "date", "effective_from": date(2027, 1, 1)}
+    versions = (
+        first.model_copy(update={"effective_to": date(2026, 12, 31)}),
+        first.model_copy(update=second),
+    )
+    rates = (*versions, *(one for one in packaged().rates if one.code != "on_time"))
+    assert comparison_on(packaged().model_copy(update={"rates": rates}), day) is comparison
+
+
+def test_the_rules_compare_as_the_newest_version_says() -> None:
+    rules = Rules(codes=Codes(), calendar=CALENDAR, calendar_name="samples")
+    newest = packaged().versions("on_time")[-1].compared_by
+    assert newest is not None
+    assert (rules.comparison is Comparison.TIMESTAMP) is (newest == "time")
 
 
 @pytest.mark.parametrize(

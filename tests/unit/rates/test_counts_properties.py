@@ -94,14 +94,20 @@ def test_the_order_and_number_of_tellings_change_nothing(
 def _mixed(
     lives: Sequence[Sequence[DossierEvent]], chance: random.Random
 ) -> list[list[DossierEvent]]:
-    """In batches, dossiers mixed, some events told twice; of one dossier in the order of its readings."""
+    """In batches, dossiers mixed, some events told again, at once or after any number of commits.
+
+    Across dossiers any order. Within one the first tellings keep that of its readings: it is the log's, for a
+    dossier is Kafka's key, so that all its events stand in one partition.
+    """
     waiting = [list(told) for told in lives]
     batches: list[list[DossierEvent]] = [[]]
+    so_far: list[DossierEvent] = []
     while any(waiting):
         told = chance.choice([one for one in waiting if one])
-        batches[-1].append(told.pop(0))
+        so_far.append(told.pop(0))
+        batches[-1].append(so_far[-1])
         if chance.random() < 0.4:
-            batches[-1].append(chance.choice(batches[-1]))
+            batches[-1].append(chance.choice(so_far))
         if chance.random() < 0.3:
             batches.append([])
     return [batch for batch in batches if batch]

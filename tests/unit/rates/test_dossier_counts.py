@@ -15,6 +15,7 @@ from monitoring.rates.dossier_counts import TOLD_ELSEWHERE, NotCounted, Scope, c
 from monitoring.rates.points import known, shown
 from schemas.dossier.service_levels import parse_service_levels
 from schemas.dossier.timeliness import Verdict
+from schemas.ledger.figures import mark_outdated
 from schemas.ledger.model import Known
 from schemas.ledger.tables import dossier_target
 from schemas.records import Channel, Procedure, ResultPaper, ScoreFields
@@ -310,6 +311,48 @@ async def test_a_dossier_by_the_level_of_its_procedure(
         listed = [one.counts for one in await ours.dossiers(name, MARCH)]
         assert listed.count(True) == counted
         assert (None in listed) is (total.known[name] is None)
+
+
+LIMITED = parse_service_levels(
+    """code,level,valid_from,valid_to,result,fee,source,processing_time,processing_unit
+1.000001,full,,2026-03-02,,,QĐ giả định,9,working_day
+1.000001,full,2026-03-02,,,,QĐ giả định,2,working_day
+1.000003,full,,,,,QĐ giả định,,
+""",
+    "procedures.csv",
+)
+
+
+@pytest.mark.parametrize(
+    ("procedure", "finished", "in_time"),
+    [
+        pytest.param("P1", "2026-03-04 09:00", 1, id="at the limit"),
+        pytest.param("P1", "2026-03-04 09:01", 0, id="a minute after it"),
+        pytest.param("P1", None, 0, id="still open, long after it"),
+        pytest.param("P3", "2026-03-04 09:00", None, id="of a procedure without a limit"),
+        pytest.param("P2", "2026-03-04 09:00", None, id="of a procedure that is not listed"),
+    ],
+)
+async def test_without_a_due_date_the_limit_in_force_on_the_day_of_reception_decides(
+    ours: Hall, procedure: str, finished: str | None, in_time: int | None
+) -> None:
+    steps = (MONDAY, *([("finished", finished)] if finished else []))
+    await ours.put(*Story("a", steps, due=None, state=of_procedure(procedure)).events())
+    await ours.refresh(replace(RULES, levels=LIMITED))
+    total = (await ours.count(MARCH)).total
+    assert total.known["received_and_carried_over"] == 1
+    assert total.known["on_time_or_within_time"] == in_time
+
+
+async def test_a_limit_that_is_added_later_makes_the_figures_anew(ours: Hall) -> None:
+    steps = (MONDAY, ("finished", "2026-03-04 09:01"))
+    await ours.put(*Story("a", steps, due=None, state=of_procedure("P1")).events())
+    await ours.refresh(replace(RULES, levels=LEVELS))
+    assert (await ours.count(MARCH)).total.known["on_time_or_within_time"] is None
+    limited = replace(RULES, levels=LIMITED)
+    assert await ours.lane.write(lambda c: mark_outdated(c, limited.name, 10)) == 1
+    await ours.refresh(limited)
+    assert (await ours.count(MARCH)).total.known["on_time_or_within_time"] == 0
 
 
 async def test_an_empty_period_counts_nothing(ours: Hall) -> None:

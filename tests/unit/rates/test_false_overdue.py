@@ -23,13 +23,14 @@ from monitoring.rates.false_overdue import Candidate, FalseOverdue, Reason, comp
 from monitoring.rates.reckoning import life, opened
 from schemas.dossier.clock import ClockState
 from schemas.dossier.mappings import Codes
+from schemas.dossier.service_levels import parse_service_levels
 from schemas.dossier.status import Status
 from schemas.dossier.timeliness import Verdict
 from schemas.ledger.dialect import to_seconds
 from schemas.ledger.model import DeliveryState, Operation
 from schemas.ledger.told import told
 from schemas.reasons import Reason as Why
-from schemas.records import DossierEvent, Supplement
+from schemas.records import DossierEvent, Procedure, Supplement
 from tests.unit.dossier.samples import MINUTE, TICK, at
 from tests.unit.rates.carried import settle
 from tests.unit.rates.counted import RULES, UNITS, WHOLE, Hall, Story, hall, span_of
@@ -291,6 +292,30 @@ async def test_the_due_date_that_the_portal_held_is_told_beside_that_of_the_law(
     (one,) = (await find(ours)).dossiers
     assert (one.due_held, one.due) == (at("2026-03-06 17:00"), at("2026-04-10 17:00"))
     assert one.ended_at is None
+
+
+@pytest.mark.parametrize(("days", "falsely"), [(2, [R.WRONG_DUE]), (3, [])])
+async def test_where_the_portal_holds_no_due_date_it_goes_by_the_limit_of_the_procedure(
+    ours: Hall, days: int, falsely: list[Reason]
+) -> None:
+    """Done after 24 working hours, in time by the due date that the portal was not told."""
+    levels = parse_service_levels(
+        "code,level,valid_from,valid_to,result,fee,source,processing_time,processing_unit\n"
+        f"1.000001,full,,,,,QĐ giả định,{days},working_day\n",
+        "procedures.csv",
+    )
+    procedure = Procedure(local_code="P1", national_code=None, name=None, version=None)
+    events = Story(
+        "a", (MONDAY, ("finished", "2026-03-05 09:00")), due=None, state={"procedure": procedure}
+    ).events()
+    last = dated(replace(events[-1], event_id="a-3", read_seq=9), due="2026-03-06 17:00")
+    await put(ours, [*events, replace(last, step=None)], 2)
+    rules = replace(RULES, levels=levels)
+    while await ours.refresh(rules):
+        pass
+    start, end = span_of(MARCH)
+    found = await false_overdue.find(ours.lane, ours.decode, rules, start, end)
+    assert [one.reason for one in found.dossiers] == falsely
 
 
 async def test_a_state_that_tells_the_end_is_enough_without_its_step(ours: Hall) -> None:

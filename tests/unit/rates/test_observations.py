@@ -21,8 +21,8 @@ from monitoring.rates.observations import (
     subject,
     values_of,
 )
-from monitoring.rates.periods import parse_period
-from monitoring.rates.plan import packaged
+from monitoring.rates.periods import KIND_WORDS, PeriodKind, parse_period
+from monitoring.rates.plan import HIGHEST, UNIT_WORDS, packaged
 from schemas.records import IndicatorObservation
 from tests.unit.rates.observed import AGENCIES, CORRECTION, GOOD, NOW, PLAN, but
 
@@ -121,6 +121,15 @@ def test_an_unsound_observation_is_refused_with_reason_and_field(
     changes: dict[str, Any], reason: Refusal, field: str
 ) -> None:
     assert reasons(but(**changes)) == [(reason, field)]
+
+
+def test_unit_and_periods_are_told_in_vietnamese() -> None:
+    (unit,) = faults(but(unit="yes_no"))
+    assert "tính bằng phần trăm: ghi percent" in unit.words.vi
+    (period,) = faults(but(YES, period="2025-12"))
+    assert "chỉ có kỳ năm" in period.words.vi
+    assert set(UNIT_WORDS) == set(HIGHEST)
+    assert set(KIND_WORDS) == set(PeriodKind)
 
 
 def test_an_unknown_indicator_is_refused_once_and_brings_up_those_that_look_like_it() -> None:

@@ -403,20 +403,20 @@ PORTAL, REPORT = "received_per_portal", "received_per_report"
 
 
 @pytest.mark.parametrize(
-    ("told", "known", "shown", "flag", "provisional"),
+    ("told", "known", "shown", "flag"),
     [
-        ([(PORTAL, MARCH, "4"), (REPORT, MARCH, "5")], 5, 5, None, False),
-        ([(PORTAL, MARCH, "5"), (REPORT, MARCH, "4")], 5, 5, None, False),
-        ([(PORTAL, MARCH, "4"), (REPORT, MARCH, "4")], 4, 4, None, False),
-        ([(PORTAL, MARCH, "4")], 4, 4, Flag.TEMPORARY, True),
-        ([(REPORT, MARCH, "8")], 8, 8, None, True),
-        ([(REPORT, MARCH, "1")], 1, 2, None, True),
-        ([(PORTAL, MARCH, "0"), (REPORT, MARCH, "0"), (REPORT, "2025", "48")], 4, 4, Flag.TEMPORARY, True),
-        ([(PORTAL, MARCH, "0"), (REPORT, MARCH, "0")], None, None, Flag.NO_DATA, True),
-        ([(REPORT, "2025", "48")], None, 2, Flag.TEMPORARY, True),
-        ([(PORTAL, MARCH, "4"), (REPORT, "2025", "480")], 4, 4, Flag.TEMPORARY, True),
-        ([(PORTAL, "2026-02", "7"), (REPORT, "2024", "7")], None, 2, Flag.TEMPORARY, True),
-        ([], None, 2, Flag.TEMPORARY, True),
+        ([(PORTAL, MARCH, "4"), (REPORT, MARCH, "5")], 5, 5, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "5"), (REPORT, MARCH, "4")], 5, 5, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "4"), (REPORT, MARCH, "4")], 4, 4, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "4")], 4, 4, Flag.TEMPORARY),
+        ([(REPORT, MARCH, "8")], 8, 8, Flag.TEMPORARY),
+        ([(REPORT, MARCH, "1")], 1, 2, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "0"), (REPORT, MARCH, "0"), (REPORT, "2025", "48")], 4, 4, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "0"), (REPORT, MARCH, "0")], None, None, Flag.NO_DATA),
+        ([(REPORT, "2025", "48")], None, 2, Flag.TEMPORARY),
+        ([(PORTAL, MARCH, "4"), (REPORT, "2025", "480")], 4, 4, Flag.TEMPORARY),
+        ([(PORTAL, "2026-02", "7"), (REPORT, "2024", "7")], None, 2, Flag.TEMPORARY),
+        ([], None, 2, Flag.TEMPORARY),
     ],
     ids=[
         *("the report is larger", "the portal is larger", "both are equal", "no report"),
@@ -429,10 +429,9 @@ async def test_the_denominator_of_synchronisation(
     told: Sequence[tuple[str, str, str]],
     known: int | None,
     shown: int | None,
-    flag: Flag | None,
-    provisional: bool,
+    flag: Flag,
 ) -> None:
-    """The portal holds two of three dossiers."""
+    """The portal holds two of three dossiers. It marks every denominator, also that of a report."""
     await enlist(ours, *(Story(name, IN_TIME) for name in "abc"))
     for name in "ab":
         await deliver_state(ours, name)
@@ -445,7 +444,7 @@ async def test_the_denominator_of_synchronisation(
     assert figure.sync is not None
     assert (figure.sync.known or figure.sync.shown).flag is flag
     (remark,) = figure.remarks
-    assert (remark.note, remark.provisional) == (Note.SYNC_BASE, provisional)
+    assert (remark.note, remark.provisional) == (Note.SYNC_BASE, True)
 
 
 def _percent(numerator: int, denominator: int) -> Decimal:
@@ -471,7 +470,7 @@ async def test_an_input_is_named_with_period_day_and_source(ours: Hall) -> None:
     made = await reported(ours)
     (remark,) = made.total.rate("DOSSIER_SYNC").remarks
     assert remark.words.vi == (
-        "mẫu số theo số của Hệ thống báo cáo: 4 (kỳ 2026-03, số liệu ngày 02/04/2026, nguồn bcqg · 12/BC-VP)"
+        "mẫu số theo số của Hệ thống báo cáo: 4 (kỳ 2026-03, số liệu ngày 02/04/2026, nguồn bcqg · 12/BC-VP); số tạm, Cổng đánh dấu TEMP_NATIONAL_REPORT_DENOMINATOR"
     )
     assert remark.words.en.endswith("(period 2026-03, as of 2026-04-02, source bcqg · 12/BC-VP)")
 

@@ -12,11 +12,11 @@ from monitoring.rates.sync import Basis, Flag, Months, SyncBase, sync_base
 @pytest.mark.parametrize(
     ("portal", "report", "wanted"),
     [
-        (100, 99, SyncBase(100, Basis.PORTAL, None)),
-        (100, 100, SyncBase(100, Basis.PORTAL, None)),
-        (100, 101, SyncBase(101, Basis.REPORT, None)),
-        (0, 5, SyncBase(5, Basis.REPORT, None)),
-        (None, 5, SyncBase(5, Basis.REPORT, None)),
+        (100, 99, SyncBase(100, Basis.PORTAL, Flag.TEMPORARY)),
+        (100, 100, SyncBase(100, Basis.PORTAL, Flag.TEMPORARY)),
+        (100, 101, SyncBase(101, Basis.REPORT, Flag.TEMPORARY)),
+        (0, 5, SyncBase(5, Basis.REPORT, Flag.TEMPORARY)),
+        (None, 5, SyncBase(5, Basis.REPORT, Flag.TEMPORARY)),
         (5, 0, SyncBase(5, Basis.PORTAL, Flag.TEMPORARY)),
         (5, None, SyncBase(5, Basis.PORTAL, Flag.TEMPORARY)),
     ],

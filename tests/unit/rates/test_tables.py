@@ -135,14 +135,14 @@ def test_every_bad_cell_is_told_at_once() -> None:
     [
         (
             "departmentCode,totalReceived",
-            ["column totalOnTime is missing (needed are departmentCode, totalOnTime, totalReceived;"
-             " there are departmentCode, totalReceived)"],
+            ["needed are departmentCode, totalOnTime, totalReceived; there are departmentCode, totalReceived",
+             "column totalOnTime is missing"],
         ),
         (
             "departmentCode;totalOnTime;totalReceived",
-            [f"column {name} is missing (needed are departmentCode, totalOnTime, totalReceived;"
-             " there are –)" for name in ("departmentCode", "totalOnTime", "totalReceived")]
-            + ["the first line is a single cell: columns are separated by commas"],
+            ["the first line is a single cell: columns are separated by commas",
+             "needed are departmentCode, totalOnTime, totalReceived; there are –",
+             *(f"column {name} is missing" for name in ("departmentCode", "totalOnTime", "totalReceived"))],
         ),
         ("departmentCode,totalOnTime,totalReceived,totalOnTime", ["column totalOnTime is there twice"]),
     ],
@@ -152,8 +152,21 @@ def test_a_wrong_header_is_told_by_its_columns(header: str, told: list[str]) -> 
     assert refusal("on_time", header) == told
 
 
+def test_what_is_wrong_in_many_rows_is_told_once() -> None:
+    table = "departmentCode,totalOnTime,totalReceived\n" + "H12.01,x,1\n" * 40
+    with pytest.raises(BadTable) as refused:
+        score(packaged(), "on_time", table.encode())
+    assert len(refused.value.problems) == 40
+    (told,) = refused.value.told
+    assert told.vi.startswith("dòng 2, cột totalOnTime: không phải số đếm")
+    assert told.vi.endswith("(và 39 dòng nữa)")
+    assert told.en.endswith("(and 39 more lines)")
+
+
 def test_an_empty_file_lacks_every_column() -> None:
-    assert len(refusal("on_time", "")) == 3
+    needed, *missing = refusal("on_time", "")
+    assert "departmentCode, totalOnTime, totalReceived" in needed
+    assert len(missing) == 3
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_the_remedy() -> None:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.rates.catalogue import packaged
+from monitoring.rates.reckoning import comparison_on
 from schemas.dossier.csv_table import TableError
+from schemas.dossier.mappings import Codes
 from schemas.dossier.service_levels import ServiceLevel
-from streams.reference import read_reference
+from schemas.dossier.timeline import Comparison
+from streams import reference
+from streams.reference import read_reference, rules_of
 from streams.settings import ReferenceSettings
 
 SEVEN_HOURS = """agency,weekdays,from,to,valid_from,valid_to,source
@@ -43,6 +48,27 @@ def test_levels_are_unknown_until_a_file_is_given(tmp_path: Path) -> None:
     service = read_reference(ReferenceSettings(procedures_file=file)).levels.on("1.000001", MONDAY)
     assert service is not None
     assert service.level is ServiceLevel.FULL
+
+
+def test_the_rules_have_the_levels_and_the_comparison_of_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "procedures.csv"
+    file.write_text(LEVELS, encoding="utf-8")
+    found = read_reference(ReferenceSettings(procedures_file=file))
+    now = datetime(2026, 11, 23, 2, tzinfo=UTC)
+    by_time = rules_of(Codes(), found, now)
+    assert by_time.levels is found.levels
+    assert by_time.comparison is comparison_on(packaged(), MONDAY)
+    rates = [
+        one.model_copy(update={"compared_by": "date"}) if one.code == "on_time" else one
+        for one in packaged().rates
+    ]
+    another = packaged().model_copy(update={"rates": tuple(rates)})
+    monkeypatch.setattr(reference, "packaged", lambda: another)
+    by_date = rules_of(Codes(), found, now)
+    assert by_date.comparison is Comparison.DATE
+    assert by_date.name != by_time.name
 
 
 def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:

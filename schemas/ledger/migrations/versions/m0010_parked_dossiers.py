@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0010"
-down_revision: str | None = "0006"
+down_revision: str | None = "0009"
 branch_labels: str | None = None
 depends_on: str | None = None
 works_from = "0001"
