@@ -87,12 +87,10 @@ def _statements(dossiers: int, *, sqlite: bool) -> Sequence[str]:
         else f"TIMESTAMPTZ '{FOREVER.isoformat()}'"
     )
     least = "MIN" if sqlite else "LEAST"
-    facts = """
-        'H12.' || (100 + n * 7919 % {agencies}), 'S' || n % {procedures} % 40,
-        '1.' || (100000 + n % {procedures}),
-        CASE n % 3 WHEN 0 THEN 'direct' WHEN 1 THEN 'online' END""".format(
-        agencies=AGENCIES, procedures=PROCEDURES
-    )
+    facts = f"""
+        'H12.' || (100 + n * 7919 % {AGENCIES}), 'S' || n % {PROCEDURES} % 40,
+        '1.' || (100000 + n % {PROCEDURES}),
+        CASE n % 3 WHEN 0 THEN 'direct' WHEN 1 THEN 'online' END"""
     columns = """dossier_id, begun_on, ended_on, known_from, known_until, matters_until, standing, cause,
         agency_code, sector_code, procedure_code, channel, received_on, due_on, closed_on"""
     closed = f"CASE WHEN closed IS NULL THEN NULL ELSE {day('closed')} END"
