@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from schemas.ledger.dialect import for_counting, in_code_order
+from schemas.ledger.dialect import for_counting
 from schemas.ledger.tables import dossiers, report_spans
 from schemas.reports.form import (
     BrokenIdentity,
@@ -223,13 +223,10 @@ def _joined(
     joined = here.outerjoin(
         there, and_(there.c.dossier_id == here.c.dossier_id, *is_there)
     ).outerjoin(dossiers, dossiers.c.dossier_id == here.c.dossier_id)
-    query = (
-        select(here.c.dossier_id, dossiers.c.code)
-        .select_from(joined)
-        .where(*is_here, *where)
-        .order_by(in_code_order(connection, here.c.dossier_id))
-    )
-    return [Member(dossier_id=row.dossier_id, code=row.code) for row in connection.execute(query)]
+    query = select(here.c.dossier_id, dossiers.c.code).select_from(joined).where(*is_here, *where)
+    found = [Member(dossier_id=row.dossier_id, code=row.code) for row in connection.execute(query)]
+    # Sorted here, for they are few: asked to sort, SQLite reads the whole table in that order.
+    return sorted(found, key=lambda one: one.dossier_id)
 
 
 def _holds(

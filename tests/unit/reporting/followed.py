@@ -23,6 +23,9 @@ APRIL = Window(date(2026, 4, 1), date(2026, 4, 30))
 LATER = datetime(2026, 8, 1, tzinfo=UTC)
 """By when everything in these tests is known."""
 
+LATEST = datetime(2027, 12, 1, tzinfo=UTC)
+"""By when everything of a generated year is known, however late it was told."""
+
 
 def columns(text: str) -> set[Column]:
     """E.g. "c3 c5 c11"."""

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,12 +34,11 @@ from schemas.reports.form import (
 from streams.reporting.form_counts import stand_of, standing_at
 from streams.reporting.form_differences import Difference
 from tests.unit.rates.counted import hall
-from tests.unit.reporting.followed import USUAL, Office
+from tests.unit.reporting.followed import LATEST, USUAL, Office
 from tests.unit.reporting.office_life import Dossier, dossiers, in_order, mixed, walked, windows
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
-LAST = datetime(2027, 12, 1, tzinfo=UTC)
 WINDOWS = windows()
 _WINDOW = st.sampled_from(WINDOWS)
 _AFTER = st.integers(0, 24 * 60).map(lambda hours: timedelta(hours=hours))
@@ -64,7 +63,7 @@ async def office_with(
 def moments(found: Sequence[Dossier], window: Window, after: timedelta) -> list[datetime]:
     """When to ask about a window: after its end, and when everything is known."""
     ended = window.begins_at + (window.last - window.first) + timedelta(days=1)
-    return [ended + after, LAST]
+    return [ended + after, LATEST]
 
 
 @FEW
@@ -120,8 +119,8 @@ def test_a_closed_period_counted_again_gives_the_frozen_figures(
             await office.put(*(event for event in told if event.recorded_at > known_at))
             await office.follow_all()
             assert await office.count(window, known_at) == frozen
-            now = await office.count(window, LAST)
-            changed = await office.differences(known_at, LAST, window)
+            now = await office.count(window, LATEST)
+            changed = await office.differences(known_at, LATEST, window)
             assert _plus(frozen, changed) == {k: v for k, v in now.rows.items() if v != Figures()}
 
     asyncio.run(freeze_and_count_again())
@@ -197,7 +196,7 @@ def test_the_ledger_counts_a_dossier_as_the_form_says_under_any_treatment(
 ) -> None:
     async def agree() -> None:
         async with office_with([in_order(found)]) as office:
-            query = select(report_spans).where(*standing_at(report_spans, window, LAST))
+            query = select(report_spans).where(*standing_at(report_spans, window, LATEST))
             rows = await office.hall.lane.read(lambda c: c.execute(query).all())
             for column in Column:
                 expected = sorted(
@@ -205,10 +204,10 @@ def test_the_ledger_counts_a_dossier_as_the_form_says_under_any_treatment(
                     for row in rows
                     if column in columns_of(stand_of(row), window, treatment)
                 )
-                assert await office.members({column}, window, LAST, treatment) == expected
-            table = await office.count(window, LAST, treatment)
+                assert await office.members({column}, window, LATEST, treatment) == expected
+            table = await office.count(window, LATEST, treatment)
             assert table.broken_identities() == []
-            listed = await office.members(set(Column), window, LAST, treatment)
+            listed = await office.members(set(Column), window, LATEST, treatment)
             assert table.total().c3 == len(listed)
 
     asyncio.run(agree())
