@@ -96,8 +96,11 @@ class _Drawing:
             if place == 0:
                 at = self._opening(at, draw=True)
             at = self._head(at)
+            top = at
             for row in rows:
                 at = self._row(at, row)
+            for edge in self._edges if rows else ():
+                self._canvas.line(edge, top, edge, at)
             if place == len(pages) - 1:
                 self._closing(at)
             self._foot(place + 1, len(pages))
@@ -219,8 +222,6 @@ class _Drawing:
                 else:
                     indent = row.line.indent * _STEP if place == 1 else 0
                     canvas.drawString(left + _PAD + indent, base, text)
-        for edge in self._edges:
-            canvas.line(edge, at, edge, bottom)
         canvas.line(self._edges[0], bottom, self._edges[-1], bottom)
         return bottom
 
