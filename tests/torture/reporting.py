@@ -526,6 +526,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "produced_again",
         "every packet comes twice, and old revisions behind newer ones",
         _produced_again,
+        least_faults=2,
         least_hits=2,
     ),
     *(_crash(point) for point in _STEPS),
