@@ -21,13 +21,14 @@ from connectors.gov_reporting.config import ClientAuthentication, GovReportingSe
 from connectors.gov_reporting.elements import Elements, OperationName
 from connectors.gov_reporting.encoding import Document, Tree, Unreadable
 from connectors.gov_reporting.faults import (
+    EXCEPTIONS,
     Operation,
     Trouble,
     judge,
     trouble_of_answer,
     trouble_of_status,
 )
-from connectors.gov_reporting.mapping import PacketUnreadable, Reader, get, get_text
+from connectors.gov_reporting.mapping import PacketUnreadable, Reader, get_text
 from connectors.gov_reporting.token import Issued, Token
 from connectors.national_portal.faults import retry_after_seconds, trouble_of_exception
 from connectors.national_portal.transport import Call, HttpTransport
@@ -168,15 +169,16 @@ class ReportingClient:
             document = encoding.read(carried.body, how, self._elements.xml.namespace)
         except Unreadable as exc:
             return {}, str(exc)
-        for each in (
-            root,
-            self._elements.answer.root,
-        ):  # a refusal has the answer's outermost element
+        found: list[Tree] = []
+        for each in (root, self._elements.answer.root):  # a refusal may have the answer's own root
             try:
-                return self._reader.body(document, each), ""
+                found.append(self._reader.body(document, each))
             except PacketUnreadable:
                 continue
-        return {}, f"element={root}: another one is outermost"
+        if not found:
+            return {}, f"element={root}: another one is outermost"
+        code = self._elements.answer.code
+        return next((tree for tree in found if get_text(tree, code)), found[0]), ""
 
     def _check_owner(self, question: Question, tree: Tree, about: Mapping[str, Any]) -> None:
         spec = self._elements.answer
@@ -236,13 +238,13 @@ class RestCarrier:
         call = Call(message_id=question.message_id, intent=intent)
         media_type = encoding.MEDIA_TYPES[self._settings.encoding]
         address = self._address(spec.path, question.places)
-        body = question.body
+        body = question.body or b""
         content_type = media_type
         if question.ask and spec.method == "GET":
             address += "?" + urlencode(question.ask)
         elif question.ask:
             body, content_type = urlencode(question.ask).encode(), _FORM
-        call.request = body if body is not None else address.encode()
+        call.request = body or address.encode()
         headers = {
             self._elements.rest.message_id_header: question.message_id,
             "Authorization": f"Bearer {token}",
@@ -257,7 +259,7 @@ class RestCarrier:
         except DeliveryError:
             raise
         except Exception as exc:
-            trouble = trouble_of_exception(exc, sent=call.sent)
+            trouble = trouble_of_exception(exc, sent=call.sent, rows=EXCEPTIONS)
         else:
             exchange = _exchange(call)
             if answer.status == 401:
@@ -318,7 +320,7 @@ class RestCarrier:
         except Trouble as exc:
             trouble = exc
         except Exception as exc:
-            trouble = trouble_of_exception(exc, sent=call.sent)
+            trouble = trouble_of_exception(exc, sent=call.sent, rows=EXCEPTIONS)
         # No exchange: its bytes hold the secret, or a token.
         raise judge("token", trouble, sent=call.sent)
 
@@ -378,8 +380,3 @@ async def once_more(ask: Callable[[], Any]) -> Any:
         if exc.reason is not Reason.SESSION_EXPIRED:
             raise
     return await ask()
-
-
-def text_at(tree: Tree, path: str) -> object:
-    """What stands at a path of an answer."""
-    return get(tree, path)

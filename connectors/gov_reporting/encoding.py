@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -42,7 +42,7 @@ class Document:
     """The name of the outermost element, and what it holds. JSON without a name has ""."""
 
     root: str
-    tree: Tree
+    tree: Tree = field(repr=False)
 
 
 def is_readable(media_type: str, encoding: Encoding) -> bool:

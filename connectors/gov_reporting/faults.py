@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+import aiohttp
+
 from connectors.errors import (
     DeliveryError,
     MisconfiguredError,
@@ -27,11 +29,20 @@ from connectors.errors import (
     TransientError,
 )
 from connectors.gov_reporting.elements import Elements, OperationName
+from connectors.national_portal.faults import EXCEPTIONS as PORTAL_EXCEPTIONS
 from connectors.national_portal.faults import Trouble, retry_after_seconds
 from connectors.protocols import Exchange
 from schemas.reasons import Reason
 
-__all__ = ["STATUSES", "TABLE", "Trouble", "judge", "trouble_of_answer", "trouble_of_status"]
+__all__ = [
+    "EXCEPTIONS",
+    "STATUSES",
+    "TABLE",
+    "Trouble",
+    "judge",
+    "trouble_of_answer",
+    "trouble_of_status",
+]
 
 Operation = OperationName | Literal["token"]
 
@@ -83,6 +94,16 @@ TABLE: dict[Reason, tuple[type[DeliveryError], type[DeliveryError], type[Deliver
     Reason.ACCESS_DENIED: (_M, _M, _M),
     Reason.WRONG_CREDENTIALS: (_M, _M, _M),
 }
+
+EXCEPTIONS: tuple[tuple[type[BaseException], Reason, Reason], ...] = (
+    *PORTAL_EXCEPTIONS,
+    # What aiohttp has beside those of its client: of parts, sockets and streams that are not used here.
+    (aiohttp.WebSocketError, Reason.NOT_SENT, Reason.UNCLASSIFIED_ERROR),
+    (aiohttp.EofStream, Reason.NOT_SENT, Reason.CONNECTION_LOST),
+    (aiohttp.BadContentDispositionHeader, Reason.NOT_SENT, Reason.UNPARSEABLE_ANSWER),
+    (aiohttp.BadContentDispositionParam, Reason.NOT_SENT, Reason.UNPARSEABLE_ANSWER),
+)
+"""Reason before any byte was written, and after. The first row that fits decides."""
 
 _COLUMN = {Effect.WRITE: 0, Effect.READ: 1, Effect.TOKEN: 2}
 

@@ -170,16 +170,19 @@ class HttpTransport:
         headers: Mapping[str, str],
         call: Call,
         *,
-        body: bytes | None = None,
+        body: bytes = b"",
         content_type: str = XML,
     ) -> HttpAnswer:
-        """One request. Raises `Trouble` or whatever aiohttp raises; `call.sent` tells them apart."""
+        """One request. Raises `Trouble` or whatever aiohttp raises; `call.sent` tells them apart.
+
+        A question without a body has an empty one, so that it too is written once.
+        """
         if self._session is None:
             raise Trouble(Reason.NOT_SENT, "the connector is closed")
         async with self._session.request(
             method,
             address,
-            data=None if body is None else _Body(body, call, self._clock, content_type),
+            data=_Body(body, call, self._clock, content_type),
             headers=headers,
             allow_redirects=False,
             proxy=self._proxy,

@@ -182,7 +182,9 @@ class StateSinkContract(LookUpContract):
 
     async def test_many_calls_at_once_keep_apart(self, world: World) -> None:
         requests = [world.state(world.another(n)) for n in range(40)]
-        await asyncio.gather(*(world.sink.create(each, world.intent()) for each in requests))
+        await asyncio.gather(
+            *(world.sink.create(each, world.intent(send_by=60.0)) for each in requests)
+        )
         assert len({each.code for each in requests}) == 40
         for each in requests:
             assert await world.far.statuses(each.code) == [world.marks[0]]

@@ -108,6 +108,9 @@ def test_every_module_and_every_data_file_travels(names: set[str], files: list[P
         "schemas/ledger/migrations/**/*.py",
         "connectors/national_portal/**/*.wsdl",
         "connectors/national_portal/**/*.xsd",
+        "connectors/gov_reporting/**/*.toml",
+        "connectors/gov_reporting/**/*.wsdl",
+        "connectors/gov_reporting/**/*.json",
     ],
 )
 def test_the_kinds_of_data_that_the_hub_reads_are_there(names: set[str], kind: str) -> None:

@@ -109,8 +109,8 @@ def settings(system: ReportingSimulator | None = None, /, **changes: Any) -> Gov
         "client_secret": CLIENT_SECRET,
         "sender": "H44",
         "connect_timeout_seconds": 1.0,
-        "read_timeout_seconds": 1.5,
-        "total_timeout_seconds": 1.5,
+        "read_timeout_seconds": 3.0,
+        "total_timeout_seconds": 3.0,
     }
     return GovReportingSettings.model_validate(values | changes)
 
