@@ -43,7 +43,7 @@ from tests.torture.scenario import Result, Scenario, of_the_hub, unguarded
 
 ROW = "reports"
 MONTHS = range(1, 13)
-REVISIONS = 4
+WORKERS = 2
 LATENCY_MS = 120.0
 _L = common.LATE_EFFECT_BOUND_SECONDS
 _TIMEOUT = common.CALL_TIMEOUT_SECONDS
@@ -194,6 +194,7 @@ def scenario(name: str, about: str, play: Play, **more: Any) -> Scenario:
         run=run,
         prepare=prepare,
         profile="state",
+        workers=WORKERS,
         load=None,
         full=False,
         **more,
@@ -270,7 +271,7 @@ def _crash(point: CrashPoint) -> Scenario:
         reports.planned = len(MONTHS) * 6
         await waves(reports, 2)
         await hub.until_progress(common.LEAST_PROGRESS)
-        for turn, name in enumerate([*hub.workers][:2]):
+        for turn, name in enumerate(hub.workers):
             before = len(hub.deaths)
             await hub.stop(name, fault=False)
             await hub.start(name, crash=f"{point}:{turn + 1}")
@@ -286,9 +287,9 @@ def _crash(point: CrashPoint) -> Scenario:
         f"crash_{point}",
         f"a worker dies {point.replace('_', ' ')} of a report",
         play,
-        least_faults=2,
-        least_crashes=2,
-        least_hits=2 if point in _IN_A_CALL else 0,
+        least_faults=WORKERS,
+        least_crashes=WORKERS,
+        least_hits=WORKERS if point in _IN_A_CALL else 0,
     )
 
 
@@ -517,14 +518,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         "killed",
         "each worker is killed in the midst of submitting, while revisions come",
         _killed,
-        least_faults=3,
-        least_hits=2,
+        least_faults=WORKERS,
+        least_hits=WORKERS,
     ),
     scenario("frozen", "a worker is frozen in its calls and wakes when others own them", _frozen),
     scenario(
         "produced_again",
         "every packet comes twice, and old revisions behind newer ones",
         _produced_again,
+        least_faults=2,
         least_hits=2,
     ),
     *(_crash(point) for point in _STEPS),

@@ -366,6 +366,9 @@ def test_only_these_rows_may_strike_no_call_under_way() -> None:
         *("crash_after_produce", "crash_after_enlist"),  # before anything is owed
         *("source_restored", "source_renumbered"),  # the one-stop system's, with the hub at rest
         "memory_by_backlog",  # has no fault
+        # A worker dies between two calls; the system is away; the ledger is another one.
+        *(f"reports_crash_{point}" for point in ("before_enlist", "after_enlist", "after_settle")),
+        *("reports_crash_after_receipt_produce", "reports_away", "reports_restored"),
     }
 
 
