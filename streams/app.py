@@ -22,6 +22,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from structlog.typing import FilteringBoundLogger
 
 from connectors.gov_reporting.elements import load_elements
+from connectors.gov_reporting.inbox import Inbox as Mailbox
 from connectors.gov_reporting.sink import GovReporting
 from connectors.national_portal.dialect import load_dialect
 from connectors.national_portal.sink import NationalPortal, boot_seconds
@@ -226,7 +227,7 @@ async def parts(hub: Hub, wanted: Collection[WorkerPart]) -> AsyncIterator[Parts
         if WorkerPart.TODAY in wanted:
             found += _today(hub, opened)
         if WorkerPart.REPORTING in wanted:
-            found += _reporting(hub, opened)
+            found += await _reporting(hub, opened)
         if WorkerPart.RECEIVE in wanted and hub.settings.receive.port is not None:
             receiver = topology.receive(hub)
             await receiver.open()
@@ -290,7 +291,7 @@ def _today(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
     return topology.today(hub, hour=mail.hour, lane=lane, post=post)
 
 
-def _reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
+async def _reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
     """Nothing, unless the settings say who reports."""
     settings = hub.settings
     if settings.reporting.agency is None:
@@ -312,9 +313,18 @@ def _reporting(hub: Hub, opened: contextlib.AsyncExitStack) -> Parts:
             days=settings.reporting.reminder_days,
             hour=_REMINDER_HOUR if settings.mail.hour is None else settings.mail.hour,
         )
-    found = fillings(settings.reporting, lane, hub.decode_event, hub.upkeep.codes)
+    mailbox = None
+    if (target := settings.gov_reporting) is not None:
+        mailbox = Mailbox(target, load_elements(target.elements))
+        await mailbox.open()
+        opened.push_async_callback(mailbox.close)
     return topology.reporting(
-        hub, lane=lane, fillings=found, calendar=reference.calendar, reminders=reminders
+        hub,
+        lane=lane,
+        fillings=fillings(settings.reporting, lane, hub.decode_event, hub.upkeep.codes),
+        calendar=reference.calendar,
+        reminders=reminders,
+        mailbox=mailbox,
     )
 
 

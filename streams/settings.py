@@ -37,6 +37,7 @@ from connectors.gov_reporting.config import GovReportingSettings
 from connectors.national_portal.config import NationalPortalSettings
 from connectors.one_stop.config import OneStopSettings
 from schemas.ledger.retention import LEAST_EVIDENCE_MONTHS, Retention
+from schemas.reports.form import Ended, Held, Treatment, Undated
 from schemas.reports.periods import (
     DUE_DAY,
     WRITE_PERIOD,
@@ -504,6 +505,49 @@ class RegimeSettings(_Section):
     due_day: int = Field(default=DUE_DAY, ge=1, le=28)
 
 
+class FormSettings(_Section):
+    """What the text of form II.06 leaves open: in which column a dossier counts. By days, not hours."""
+
+    supplement: Held = Field(
+        default=Held.IN_TIME,
+        description="Waiting for a supplement: in_time (column 12 whatever the dates) or by_date.",
+    )
+    paused: Held = Field(
+        default=Held.IN_TIME,
+        description="Paused: in_time (column 12), by_date, or ends (settled on the day of the pause).",
+    )
+    payment: Held = Field(
+        default=Held.IN_TIME, description="Waiting for a payment: in_time (column 12) or by_date."
+    )
+    withdrawn: Ended = Field(
+        default=Ended.ON_TIME, description="Withdrawn: on_time (column 9) or by_date."
+    )
+    stopped: Ended = Field(
+        default=Ended.BY_DATE, description="Stopped: on_time (column 9) or by_date."
+    )
+    refused: Ended = Field(
+        default=Ended.BY_DATE,
+        description="Refused after it had been received: on_time (column 9) or by_date.",
+    )
+    no_channel: Literal["c4", "c5"] = Field(
+        default="c5", description="The channel is not known: c4 (online) or c5."
+    )
+    no_due: Undated = Field(
+        default=Undated.IN_TIME, description="Without a due date: in_time (columns 9, 12) or late."
+    )
+
+    @field_validator("supplement", "payment")
+    @classmethod
+    def _only_a_pause_ends(cls, value: Held) -> Held:
+        if value is Held.ENDS:
+            raise PydanticCustomError("held", "can be in_time or by_date: only a pause can end")
+        return value
+
+    def treatment(self) -> Treatment:
+        """The same for whoever counts."""
+        return Treatment.of({name: str(value) for name, value in self.model_dump().items()})
+
+
 class ReportingSettings(_Section):
     """Periodic reports to the Government's system (`thongsuot report`). Off until an agency is set."""
 
@@ -516,6 +560,7 @@ class ReportingSettings(_Section):
         default={"II.06": RegimeSettings()},
         description="Report regimes, JSON: by code calendar (decree: 15th to 14th; civil), kinds (month, quarter, half, nine_months, year) and due_day (of the period's last month; of the month after it with civil). A period that has begun keeps its window.",
     )
+    form: FormSettings = FormSettings()
     nine_months: bool = Field(
         default=False,
         description="Every regime also reports nine months; Decree 09/2019 has no such period.",

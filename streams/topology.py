@@ -45,6 +45,7 @@ from streams.receive import Receiver
 from streams.reporting.approvals import Desk
 from streams.reporting.closing import Closing, ClosingOptions
 from streams.reporting.counting import Filling
+from streams.reporting.inbox import Inbox, Mailbox
 from streams.reporting.reminders import Reminders
 from streams.reporting.wiring import regimes
 from streams.routing import dues, packet_dues
@@ -210,10 +211,21 @@ def reporting(
     fillings: Mapping[str, Filling],
     calendar: WorkingCalendar,
     reminders: Reminders | None,
+    mailbox: Mailbox | None,
 ) -> Parts:
-    """ledger ─► reports: frozen, signed by people ─► report.packets; one process does it."""
+    """ledger ─► reports: frozen, signed by people ─► report.packets; what comes back ─► ledger; one process does it."""
     wanted = hub.settings.reporting
     desk = Desk(lane, fillings, calendar=calendar, wall=hub.wall, late=wanted.late == "reason")
+    inbox = None
+    if mailbox is not None:
+        inbox = Inbox(
+            mailbox=mailbox,
+            lane=lane,
+            answers=desk,
+            sealer=hub.sealer,
+            events=hub.events,
+            wall=hub.wall,
+        )
     service = Closing(
         ledger=hub.ledger,
         lane=lane,
@@ -228,6 +240,7 @@ def reporting(
         events=hub.events,
         wall=hub.wall,
         reminders=reminders,
+        inbox=inbox,
         options=ClosingOptions(
             settle=timedelta(minutes=wanted.settle_minutes),
             submit=wanted.submit == "approved",

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
-from schemas.dossier.working_calendar import CIVIL_ZONE
 from schemas.records import Channel
+from schemas.reports.periods import Window
 from schemas.reports.standings import Standing
 
 K = TypeVar("K")
@@ -53,23 +53,6 @@ IDENTITIES: Mapping[Column, tuple[tuple[Column, ...], ...]] = {
 }
 """What each of these must be the sum of. Source: inferred, standard for the form; the provincial product
 counts its total as the union of what is open and what has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The days that a report counts, first and last included. Raises `ValueError` when there are none."""
-
-    first: date
-    last: date
-
-    def __post_init__(self) -> None:
-        if self.last < self.first:
-            raise ValueError(f"window: {self.last} comes before {self.first}")
-
-    @property
-    def begins_at(self) -> datetime:
-        """The midnight in Viet Nam with which it begins, UTC."""
-        return datetime.combine(self.first, time(), CIVIL_ZONE).astimezone(UTC)
 
 
 # --- what the form's text leaves open ----------------------------------------------------------------
@@ -124,8 +107,18 @@ class Treatment:
     @property
     def name(self) -> str:
         """What is written beside the figures: by what was counted."""
-        told = " ".join(f"{one.name}={getattr(self, one.name)}" for one in fields(self))
+        told = " ".join(f"{name}={value}" for name, value in self.settings().items())
         return f"II.06 {VERSION} {told}"
+
+    def settings(self) -> dict[str, Held | Ended | Column | Undated]:
+        """Each setting by its name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def of(cls, written: Mapping[str, str]) -> Self:
+        """From the values of `settings` as text; one that is left out has its default. Raises `ValueError`."""
+        kinds = {one.name: type(getattr(cls(), one.name)) for one in fields(cls)}
+        return cls(**{name: kinds[name](value) for name, value in written.items()})
 
     @property
     def held_in_time(self) -> frozenset[Standing]:

@@ -89,6 +89,11 @@ class Window:
             raise ValueError(f"window: {self.last} is before {self.first}")
 
     @property
+    def begins_at(self) -> datetime:
+        """The midnight in Viet Nam with which it begins, UTC."""
+        return datetime.combine(self.first, time(), CIVIL_ZONE).astimezone(UTC)
+
+    @property
     def cut_off(self) -> datetime:
         """The moment at which the figures are cut off: the midnight in Viet Nam that ends the last day, UTC."""
         return datetime.combine(self.last + _DAY, time(), CIVIL_ZONE).astimezone(UTC)

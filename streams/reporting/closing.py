@@ -75,6 +75,13 @@ class Reminding(Protocol):
         """Mail whoever has something to do. Raises `LedgerUnavailable`; trouble with mails is said and passes."""
 
 
+class Fetching(Protocol):
+    """What the reporting system sends, see `inbox.py`."""
+
+    async def turn(self) -> bool:
+        """Take in a page, if it is time. True: there is more at once. Raises `LedgerUnavailable`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingOptions:
     """`settle`: how long after a cut-off it is frozen. `submit`: hand approved reports over. Times in seconds."""
@@ -106,6 +113,7 @@ class Closing:
         events: Events,
         wall: Callable[[], datetime],
         reminders: Reminding | None = None,
+        inbox: Fetching | None = None,
         options: ClosingOptions | None = None,
     ) -> None:
         self._options = options or ClosingOptions()
@@ -120,6 +128,7 @@ class Closing:
         self._events = events
         self._wall = wall
         self._reminders = reminders
+        self._inbox = inbox
         self._singleton = Singleton(ledger, NAME, owner, silence=self._options.silence)
         self._actor = actor_named(HUB)
         self._stop = asyncio.Event()
@@ -190,6 +199,8 @@ class Closing:
         more = False
         for filling in self._fillings.values():
             more = await filling.counting.refresh() or more
+        if self._inbox is not None:
+            more = await self._inbox.turn() or more
         await self._open(fence)
         await self._freeze(fence)
         await self._submit(fence)

@@ -35,8 +35,8 @@ from schemas.reports.form import (
     FormTable,
     RowKey,
     Treatment,
-    Window,
 )
+from schemas.reports.periods import Window
 from streams.reporting.form_counts import (
     Member,
     conditions,

@@ -41,8 +41,8 @@ from schemas.reports.form import (
     Stand,
     Treatment,
     Undated,
-    Window,
 )
+from schemas.reports.periods import Window
 from schemas.reports.standings import Standing
 
 KEYS = ("agency_code", "sector_code", "procedure_code")

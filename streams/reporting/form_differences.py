@@ -18,7 +18,8 @@ from schemas.ledger.dialect import AnyRow, for_counting, in_code_order
 from schemas.ledger.report_spans import RULES_CHANGED
 from schemas.ledger.tables import dossiers, report_spans
 from schemas.records import EventKind
-from schemas.reports.form import Column, RowKey, Treatment, Window, columns_of
+from schemas.reports.form import Column, RowKey, Treatment, columns_of
+from schemas.reports.periods import Window
 from schemas.reports.standings import Standing
 from streams.reporting.form_counts import KEYS, TooEarly, key_of, stand_of, standing_at
 

@@ -17,6 +17,7 @@ from schemas.reports.periods import PeriodFault, send_by
 from schemas.reports.snapshots import Row, Snapshot, Value, total
 from schemas.reports.states import Action, Answer, PacketState, State
 from streams.commands import in_both, table_of
+from streams.reporting.form_differences import WORDS, Why
 from streams.reporting.life import local
 from streams.reporting.overview import Jump, Overview
 
@@ -192,9 +193,14 @@ def draft_table(draft: Draft) -> Table:
             escape(change.code or change.dossier_id),
             escape(change.was or "–"),
             escape(change.now or "–"),
-            escape(change.why),
+            escape(_why(change.why)),
         )
     return table
+
+
+def _why(why: str) -> str:
+    """In words; a reason of a later version as it is written."""
+    return WORDS[Why(why)].vi if why in set(Why) else why
 
 
 # --- as plain values -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from schemas.records import DossierEvent
 from schemas.registry import HttpRegistry, LocalRegistry
 from schemas.reports.periods import PeriodKind, parse_window
 from streams.reference import Reference, read_reference
+from streams.reporting import form_filling, regime_filling
 from streams.reporting.counting import Filling
 from streams.reporting.opening import Regime
 from streams.settings import ReportingSettings, Settings
@@ -61,11 +62,18 @@ def regimes(settings: ReportingSettings) -> list[Regime]:
 def fillings(
     settings: ReportingSettings, lane: Lane, decode: Decode, codes: Callable[[], Codes]
 ) -> Mapping[str, Filling]:
-    """By regime. One that is not here is opened and reminded of, and not frozen: nobody can count it.
+    """By regime: form II.06 from dossiers, every other one as the reporting system defined it.
 
     `codes` yields the mappings in force now.
     """
-    return {}
+    found: dict[str, Filling] = {}
+    for code in settings.regimes:
+        if code == form_filling.REGIME:
+            treatment = settings.form.treatment()
+            found[code] = form_filling.filling_of(lane, decode, codes, treatment)
+        else:
+            found[code] = regime_filling.filling_of(lane, code)
+    return found
 
 
 @asynccontextmanager

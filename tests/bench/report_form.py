@@ -30,7 +30,8 @@ from schemas.ledger.database import Lane
 from schemas.ledger.dialect import EPOCH, make_engine
 from schemas.ledger.figures import FOREVER
 from schemas.ledger.migrate import upgrade
-from schemas.reports.form import Column, Treatment, Window
+from schemas.reports.form import Column, Treatment
+from schemas.reports.periods import Window
 from streams.reporting.form_checks import carried_over
 from streams.reporting.form_counts import count, members
 from streams.reporting.form_differences import differences

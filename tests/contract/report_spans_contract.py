@@ -37,9 +37,9 @@ from schemas.reports.form import (
     RowKey,
     Treatment,
     Undated,
-    Window,
 )
 from schemas.reports.lives import Trouble
+from schemas.reports.periods import Window
 from schemas.reports.standings import Standing
 from streams.reporting import tracking
 from streams.reporting.form_counts import TooEarly

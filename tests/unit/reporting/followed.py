@@ -9,7 +9,8 @@ from typing import Any
 
 from schemas.dossier.mappings import Codes
 from schemas.records import DossierEvent, EventKind, StateAsOf
-from schemas.reports.form import Column, FormTable, Treatment, Window
+from schemas.reports.form import Column, FormTable, Treatment
+from schemas.reports.periods import Window
 from streams.reporting import form_checks, form_counts, form_differences, tracking
 from streams.reporting.tracking import Rules
 from tests.unit.dossier.samples import at

@@ -29,7 +29,7 @@ from schemas.records import (
     Supplement,
     identity_only,
 )
-from schemas.reports.form import Window
+from schemas.reports.periods import Window
 from tests.contract.ledger_contract import make_event
 from tests.unit.dossier.samples import VIET_NAM
 from tests.unit.rates.counted import UNITS

@@ -28,9 +28,9 @@ from schemas.reports.form import (
     RowKey,
     Treatment,
     Undated,
-    Window,
     columns_of,
 )
+from schemas.reports.periods import Window
 from streams.reporting.form_counts import stand_of, standing_at
 from streams.reporting.form_differences import Difference
 from tests.unit.rates.counted import hall

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from monitoring.rates.periods import parse_period
 from schemas.records import Channel
-from schemas.reports.form import Window
+from schemas.reports.periods import Window
 from tests.unit.rates.counted import RULES as RATES_RULES
 from tests.unit.rates.counted import Story, hall
 from tests.unit.reporting.followed import LATEST, MARCH, Office, rolled_back
