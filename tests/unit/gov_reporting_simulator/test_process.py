@@ -108,16 +108,13 @@ def test_it_shares_no_code_with_the_connector() -> None:
     ours = {
         name for name in imported if name.split(".")[0] in ("connectors", "schemas", "monitoring")
     }
-    assert {name.rsplit(".", 1)[0] for name in ours} <= {
-        "connectors.gov_reporting.simulator",
-        "connectors.gov_reporting",
-        "connectors.national_portal.simulator",
-    }
-    assert {name for name in ours if name.startswith("connectors.gov_reporting")} == {
-        f"connectors.gov_reporting.simulator.{file.stem}"
-        for file in folder.glob("*.py")
-        if not file.stem.startswith("_")
-    }
+    assert len(ours) > 10
+    assert all(
+        f"{name}.".startswith(
+            ("connectors.gov_reporting.simulator.", "connectors.national_portal.simulator.")
+        )
+        for name in ours
+    ), ours
 
 
 @pytest.mark.parametrize(
