@@ -8,16 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    exists,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from schemas.ledger.dialect import AnyRow, insert_or_skip
+from schemas.ledger.model import DeliveryState
 from schemas.ledger.report_store import Take, now_of
-from schemas.ledger.tables import report_answers, report_packets
+from schemas.ledger.tables import deliveries, event_keys, report_answers, report_packets
 from schemas.reports.kinds import PacketKind
 from schemas.reports.snapshots import hash_of
 from schemas.reports.states import Answer, PacketState
+
+_TAKEN_IN_BY = timedelta(days=365)
+_UNDER_WAY = [
+    state.value for state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.WAITING)
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +133,43 @@ def owe(connection: Connection, take: Take) -> int:
 
 
 def owed(connection: Connection, limit: int) -> list[Packet]:
-    """Packets to be published, in the order of their making, older revisions first."""
+    """Packets to be published, in the order of their making, older revisions first.
+
+    A revision waits while an older one is under way: of two that lie before the target at once only the newer
+    would be sent, and what a person signed would never be seen there. One that is parked is replaced by it.
+    """
     columns = report_packets.c
     query = (
         select(report_packets)
-        .where(columns.state == PacketState.OWED.value)
+        .where(columns.state == PacketState.OWED.value, not_(_older_under_way(connection)))
         .order_by(columns.made_at, columns.revision, columns.packet_id)
         .limit(limit)
     )
     return [_packet(row) for row in connection.execute(query)]
+
+
+def _older_under_way(connection: Connection) -> ColumnElement[bool]:
+    """Whether an older revision is not published, not taken in, or neither ended nor with a person."""
+    older = report_packets.alias("older")
+    taken_in = exists().where(event_keys.c.event_id == older.c.packet_id)
+    # What was published so long ago was taken in; its key may have been let go of.
+    lately = older.c.published_at > now_of(connection) - _TAKEN_IN_BY
+    open_still = exists().where(
+        deliveries.c.dossier_id == older.c.stream_id,
+        deliveries.c.version == older.c.revision,
+        deliveries.c.state.in_(_UNDER_WAY),
+    )
+    return exists().where(
+        older.c.stream_id == report_packets.c.stream_id,
+        older.c.revision < report_packets.c.revision,
+        or_(
+            older.c.state == PacketState.OWED.value,
+            and_(
+                older.c.state == PacketState.PUBLISHED.value,
+                or_(and_(lately, not_(taken_in)), open_still),
+            ),
+        ),
+    )
 
 
 def mark_published(connection: Connection, packet_ids: Sequence[str]) -> None:

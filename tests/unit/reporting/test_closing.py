@@ -29,6 +29,7 @@ from schemas.reports.states import Action, Answer, Objection, PacketState, Settl
 from streams.producer import NotConfirmed, Outgoing
 from streams.reporting.closing import Closing
 from streams.reporting.life import Refusal, Refused
+from tests.contract.packets_contract import PacketDesk, deliver
 from tests.unit.dossier.samples import at
 from tests.unit.reporting.world import (
     HEAD,
@@ -453,9 +454,33 @@ async def test_the_next_revision_amends_the_one_before_when_it_is_sent(ours: Pro
     states = {t.revision: t.state for t in await ours.lane.read(_takes)}
     assert states == {1: State.AMENDED, 2: State.SUBMITTED}
     assert not (await ours.take()).late, "the due date is that of the first sending"
-    assert [one.revision for one in await packets_on_kafka(ours)] == [1, 1, 2, 2]
     late = await answer(ours, Answer.ACCEPTED, None, "m8", "II.06a")
     assert (late.new, late.state) == (True, State.AMENDED)
+
+
+async def test_a_revision_leaves_when_the_one_before_is_no_longer_under_way(ours: Province) -> None:
+    """Of two that lie before the target at once only the newer would be sent."""
+    await sent(ours)
+    first = await packets_on_kafka(ours)
+    ours.counted.told.append(Told("d9", at("2026-03-16 07:00"), "H12.02", date(2026, 3, 1)))
+    ours.clock.set("2026-03-27 08:00")
+    await ours.desk().revise(REPORT_ID, OFFICER, "hồ sơ đến muộn")
+    await ours.desk().confirm(REPORT_ID, "H12.02", OFFICER)
+    await ours.desk().verify(REPORT_ID, OFFICER)
+    await ours.desk().approve(REPORT_ID, (await ours.take()).snapshot_hash, HEAD)
+    await ours.turn(2)
+    assert [one.revision for one in await packets_on_kafka(ours)] == [1, 1], "not taken in yet"
+    target = await PacketDesk.open(ours.ledger)
+    await target.put(*first)
+    await ours.turn()
+    assert [one.revision for one in await packets_on_kafka(ours)] == [1, 1], "not delivered yet"
+    one, other = await target.runnable()
+    await deliver(target, one)
+    await ours.turn()
+    assert [one.revision for one in await packets_on_kafka(ours)] == [1, 1, 2]
+    await deliver(target, other)
+    await ours.turn()
+    assert [one.revision for one in await packets_on_kafka(ours)] == [1, 1, 2, 2]
 
 
 # --- the process ---------------------------------------------------------------------------------------------
