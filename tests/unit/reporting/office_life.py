@@ -81,9 +81,9 @@ class Dossier:
     due: datetime | None
     unit: str
     actions: list[Action] = field(default_factory=list)
-    told: list[DossierEvent] = field(default_factory=list)
-    known: list[Snapshot] = field(default_factory=list)
-    supplements: list[Supplement] = field(default_factory=list)
+    # Not shown: the actions say enough, and hypothesis refuses to print what is longer.
+    told: list[DossierEvent] = field(default_factory=list, repr=False)
+    known: list[Snapshot] = field(default_factory=list, repr=False)
     extended: datetime | None = None
     stale_finish: datetime | None = None
 
