@@ -1264,6 +1264,7 @@ class LedgerContract(EngineLedgerContract):
             "events": 2,
             "dossiers": 2,
             "dead_letters": 0,
+            "packets": 0,
             "attempts": 2,
             "attempts_asked": 1,
         }

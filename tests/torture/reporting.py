@@ -335,6 +335,10 @@ async def _away(hub: Installation, reports: Reports) -> None:
     await waves(reports, 2)
 
 
+FORMS = {"create": "II.06a", "update": "II.06b"}
+"""Of the report that is struck by this operation; its month is the trouble's number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Troubles of one kind, each at the creation of one report and at the update of another.
@@ -388,8 +392,9 @@ FAMILIES = (
             {"trouble": "duplicate_answer", "stage": "before"},
             {"trouble": "foreign_answer", "foreign": "id"},
             {"trouble": "foreign_answer", "foreign": "report"},
-            {"trouble": "already_exists", "stage": "before"},
-            {"trouble": "already_exists", "stage": "after"},
+            # To anything but a creation it is a refusal like any other.
+            {"trouble": "already_exists", "stage": "before", "operation": "create"},
+            {"trouble": "already_exists", "stage": "after", "operation": "create"},
         ),
     ),
     Family(
@@ -418,7 +423,12 @@ def _answers(family: Family) -> Scenario:
         return [await _answered(row, hub, side(hub), family)]
 
     row = replace(
-        scenario(family.name, family.about, _nothing, least_faults=2 * len(family.rules)),
+        scenario(
+            family.name,
+            family.about,
+            _nothing,
+            least_faults=2 * len(family.rules) - sum("operation" in r for r in family.rules),
+        ),
         run=run,
         least_progress=0.0,
     )
@@ -432,12 +442,10 @@ async def _nothing(hub: Installation, reports: Reports) -> None:
 async def _answered(row: Scenario, hub: Installation, reports: Reports, family: Family) -> Result:
     """One report is struck when it is created, another one when it is revised."""
     cells = [
-        (rule, operation, reports.publisher.revise(1 + number // 2, form))
-        for number, (rule, operation, form) in enumerate(
-            (rule, operation, form)
-            for rule in family.rules
-            for operation, form in (("create", "II.06a"), ("update", "II.06b"))
-        )
+        (rule, operation, reports.publisher.revise(month, FORMS[operation]))
+        for month, rule in enumerate(family.rules, start=1)
+        for operation in FORMS
+        if rule.get("operation", operation) == operation
     ]
     reports.planned = 2 * len(cells)
     for rule, operation, packet in cells:
