@@ -33,7 +33,7 @@ FORM_B = "II.06b"
 FORM_VERSION = "TT01/2020"
 """Circular 01/2020/TT-VPCP."""
 
-UNIT = "dossiers"
+UNIT = "hồ sơ"
 COLUMNS = tuple(column.value for column in Column)
 
 _AXES: Mapping[str, tuple[str, ...]] = {

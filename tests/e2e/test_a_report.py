@@ -572,7 +572,7 @@ async def _shown_to_officials(h: Hub, folder: Path, first: Take, second: Take) -
         one.story.name for one in (*MARCH, LATE) if "c10" in one.columns.split()
     }
     story = (await command("status", PERIOD)).stdout
-    for words in ("chốt số liệu", "kiểm tra", "duyệt", "Lê Văn Thử", "được thay bằng bản sau"):
+    for words in ("chốt số liệu", "kiểm tra", "duyệt", "Lê Văn Thử", "bản 1: được thay bằng bản 2"):
         assert words in story
 
     truth = await h.truth()
