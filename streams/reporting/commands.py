@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,9 @@ from streams.commands import fail, in_both, out, refused, remedy, say_json, sett
 from streams.reporting import shown, wiring
 from streams.reporting.approvals import Desk, actor_named
 from streams.reporting.counting import Behind, Member
-from streams.reporting.life import SENT, Refusal, Refused, local
+from streams.reporting.form_filling import COLUMNS
+from streams.reporting.life import SENT, STATES, Refusal, Refused, local
+from streams.reporting.names import agency_names
 from streams.reporting.overview import Overview, overview
 from streams.reporting.shown import By
 from streams.reporting.wiring import Office
@@ -152,7 +154,8 @@ def report_show(
         if as_json:
             say_json(shown.overview_dict(told, by, unit, office.reference.calendar))
         else:
-            _show(told, by, unit)
+            names = await office.lane.read(lambda c: agency_names(c, office.reference.agencies))
+            _show(told, by, unit, names)
 
     _run(wanted, look)
 
@@ -227,16 +230,13 @@ def report_status(
         if as_json:
             say_json(shown.status_dict(told, office.reference.calendar))
             return
-        out.print(in_both(shown.STATES[shown.state_of(told.take)]), highlight=False)
+        out.print(in_both(STATES[shown.state_of(told.take)]), highlight=False)
         for packet in told.packets:
-            out.print(
-                f"  bản {packet.revision} {escape(packet.stream_id)}: "
-                f"{in_both(shown.PACKETS[packet.state])}  {packet.content_hash[:12]}",
-                soft_wrap=True,
-                highlight=False,
-            )
+            line = shown.packet_line(packet, told.delivery_of(packet))
+            out.print(f"  {line}", soft_wrap=True, highlight=False)
         for answered in told.answers:
-            out.print(f"  {shown.answer_line(answered)}", soft_wrap=True, highlight=False)
+            line = shown.answer_line(answered, told.is_last(answered))
+            out.print(f"  {line}", soft_wrap=True, highlight=False)
         for audit in told.story:
             out.print(f"  {shown.story_line(audit)}", soft_wrap=True, highlight=False)
 
@@ -412,7 +412,7 @@ def _do(
         take = told.take
         revision = "" if take is None else f"bản {shown.revision_name(take)}, "
         out.print(
-            f"[green]✔[/green] {escape(report_id)}: {revision}{in_both(shown.STATES[shown.state_of(take)])}",
+            f"[green]✔[/green] {escape(report_id)}: {revision}{in_both(STATES[shown.state_of(take)])}",
             soft_wrap=True,
             highlight=False,
         )
@@ -571,16 +571,18 @@ def _say_members(members: list[Member], as_json: bool) -> None:
     out.print(table)
 
 
-def _show(told: Overview, by: By, unit: str | None) -> None:
+def _show(told: Overview, by: By, unit: str | None, names: Mapping[str, str]) -> None:
     report, take = told.report, told.take
     out.print(
         f"{escape(report.report_id)}  {report.window.first:%d/%m/%Y} – {report.window.last:%d/%m/%Y}  "
-        f"{in_both(shown.STATES[shown.state_of(take)])}",
+        f"{in_both(STATES[shown.state_of(take)])}",
         highlight=False,
         soft_wrap=True,
     )
     if told.snapshot is not None:
-        out.print(shown.figures_table(told.snapshot, by, unit))
+        out.print(shown.figures_table(told.snapshot, by, unit, names))
+        if told.snapshot.columns == COLUMNS:
+            out.print(f"[dim]{shown.LEGEND.vi}[/dim]", highlight=False, soft_wrap=True)
     if take is None:
         warn(
             Words(
@@ -628,19 +630,21 @@ def _show_remarks(told: Overview, take: Take) -> None:
         )
     for objected in told.objections:
         if objected.settlement is None:
+            why = shown.OBJECTIONS[objected.reason]
             warn(
                 Words(
-                    vi=f"{objected.unit} có ý kiến về hồ sơ {objected.dossier_code}: {objected.reason}",
-                    en="an open objection",
+                    vi=f"{objected.unit} có ý kiến về hồ sơ {objected.dossier_code}: {why.vi}",
+                    en=f"an open objection: {why.en}",
                 )
             )
     for jump in told.jumps:
         warn(shown.jump_words(jump))
     for reason, number in sorted(take.provisional.items()):
+        why = shown.trouble_words(reason)
         warn(
             Words(
-                vi=f"số liệu tạm: {number} hồ sơ ({reason})",
-                en=f"provisional: {number} dossiers ({reason})",
+                vi=f"số liệu tạm: {number} hồ sơ ({why.vi})",
+                en=f"provisional: {number} dossiers ({why.en})",
             )
         )
     if told.draft is not None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from monitoring.rates.catalogue import Words
 from schemas.dossier.agencies import Agencies
 from schemas.dossier.mappings import CodeList
 from schemas.ledger import regimes, report_store
 from schemas.ledger.report_store import Report, Take, report_id_of
-from schemas.ledger.tables import mappings
 from schemas.reports import snapshots
 from schemas.reports.periods import WRITE_PERIOD, parse_period
 from schemas.reports.regimes import Catalogue
@@ -28,6 +26,8 @@ from streams.reporting.documents.form_206 import Key, Names
 from streams.reporting.documents.paper import pdf_of
 from streams.reporting.documents.sheet import Meta, Sheet
 from streams.reporting.documents.workbook import xlsx_of
+from streams.reporting.form_filling import treatment_of
+from streams.reporting.names import agency_names, code_names
 from streams.reporting.regime_commands import AsJson, reporter, with_ledger
 from streams.reporting.regime_filling import forms_of
 from streams.reporting.sources import FORM_206
@@ -64,7 +64,7 @@ def report_document(
     def read(c: Connection) -> tuple[Report, Take, Snapshot, Names, Catalogue]:
         report, take = _frozen(c, report_id_of(regime, period, agency), period, revision)
         kept = snapshots.read(report_store.content_of(c, take.ref))
-        return report, take, kept, _names(c, directory, kept), regimes.catalogue(c)
+        return report, take, kept, _names(c, directory), regimes.catalogue(c)
 
     report, take, kept, names, found = with_ledger(wanted, lambda lane: lane.read(read))
     sheet, meta = _sheet(report, take, kept, names, found, form, place)
@@ -135,7 +135,8 @@ def _sheet(
     if report.regime == FORM_206 and form in form_206.NUMBER:
         sheet = form_206.sheet(form, rows_of(kept), names)
         number, title = form_206.NUMBER[form], form_206.TITLE[form]
-        issued_by, unit, notes = form_206.ISSUED_BY, form_206.UNIT, form_206.NOTES
+        issued_by, unit = form_206.ISSUED_BY, form_206.UNIT
+        notes = form_206.notes(treatment_of(kept.rules))
     else:
         filled = {one.place.form: one for one in forms_of(kept)}
         if form not in filled:
@@ -190,26 +191,8 @@ def rows_of(kept: Snapshot) -> dict[Key, tuple[int, ...]]:
     return found
 
 
-def _names(connection: Connection, directory: Agencies | None, kept: Snapshot) -> Names:
-    """Names of the codes in a snapshot, as the directory and the code mappings have them."""
-    table = mappings.c
-    named: dict[str, dict[str, str]] = {one.value: {} for one in CodeList}
-    query = (
-        select(table.codelist, table.value, table.name)
-        .where(table.name.is_not(None))
-        .order_by(table.mapping_id)
+def _names(connection: Connection, directory: Agencies | None) -> Names:
+    return Names(
+        agencies=agency_names(connection, directory),
+        procedures=code_names(connection, CodeList.PROCEDURE),
     )
-    for row in connection.execute(query):
-        named[row.codelist][row.value] = row.name
-    agencies: Mapping[str, str] = {
-        **named[CodeList.AGENCY.value],
-        **_of_directory(directory, kept),
-    }
-    return Names(agencies=agencies, procedures=named[CodeList.PROCEDURE.value])
-
-
-def _of_directory(directory: Agencies | None, kept: Snapshot) -> Mapping[str, str]:
-    if directory is None:
-        return {}
-    codes = {row.agency for row in kept.rows if row.agency is not None} | {kept.agency}
-    return {code: name for code in codes if (name := directory.name(code)) is not None}

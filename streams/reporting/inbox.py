@@ -37,7 +37,7 @@ _PATIENCE_SECONDS = 5.0
 _MOST_PATIENCE_SECONDS = 300.0
 _NOTHING_NEW_SECONDS = 30.0
 
-ACTOR = Actor(name="reporting system", account=SOURCE, signed_in=True)
+ACTOR = Actor(name="Hệ thống báo cáo", account=SOURCE, signed_in=True)
 """Who answers: the reporting system itself, through its connector."""
 
 

@@ -55,6 +55,20 @@ SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.RETURNED})
 """The revision has left: taken anew, it is the next one."""
 
 
+STATES: Mapping[State, Words] = {
+    State.OPEN: Words(vi="đang trong kỳ", en="open"),
+    State.CUT_OFF: Words(vi="đã chốt số liệu", en="cut off"),
+    State.CONFIRMING: Words(vi="đơn vị đang xác nhận", en="units confirm"),
+    State.VERIFIED: Words(vi="đã kiểm tra", en="verified"),
+    State.APPROVED: Words(vi="đã duyệt", en="approved"),
+    State.SUBMITTED: Words(vi="đã gửi", en="submitted"),
+    State.ACCEPTED: Words(vi="được chấp nhận", en="accepted"),
+    State.RETURNED: Words(vi="bị trả lại", en="returned"),
+    State.AMENDED: Words(vi="đã có bản thay", en="amended"),
+}
+"""How each state is told to people."""
+
+
 class Refusal(StrEnum):
     """Why something is not done."""
 
@@ -179,7 +193,10 @@ class Refused(Exception):
         told = WORDS[self.reason]
         if not self.about:
             return told
-        return Words(vi=f"{self.about}: {told.vi}", en=f"{self.about}: {told.en}")
+        about = Words(vi=self.about, en=self.about)
+        if self.reason is Refusal.NOT_NOW:
+            about = STATES[State(self.about)]
+        return Words(vi=f"{about.vi}: {told.vi}", en=f"{about.en}: {told.en}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from sqlalchemy import Connection
 
 from schemas.ledger import report_outbox, report_store
+from schemas.ledger.model import ReportDelivery
+from schemas.ledger.report_deliveries import report_deliveries
 from schemas.ledger.report_outbox import Answered, Packet
 from schemas.ledger.report_store import Audit, Confirmation, Draft, Objected, Report, Take
 from schemas.reports import snapshots
@@ -46,6 +48,21 @@ class Overview:
     packets: tuple[Packet, ...]
     answers: tuple[Answered, ...]
     story: tuple[Audit, ...]
+    deliveries: Mapping[str, Sequence[ReportDelivery]] = field(default_factory=dict)
+
+    def delivery_of(self, packet: Packet) -> ReportDelivery | None:
+        """What became of a packet behind Kafka; None: the ledger has not taken it in, or has forgotten it."""
+        found = self.deliveries.get(packet.stream_id, ())
+        return next((one for one in found if one.revision == packet.revision), None)
+
+    def is_last(self, answer: Answered) -> bool:
+        """Whether nothing else was said of this packet afterwards."""
+        about = [
+            one
+            for one in self.answers
+            if (one.stream_id, one.revision) == (answer.stream_id, answer.revision)
+        ]
+        return about[-1] == answer
 
     @property
     def unconfirmed(self) -> list[str]:
@@ -78,6 +95,7 @@ def overview(
     draft = report_store.drafts(connection).get(report_id)
     if draft is not None and takes[0].ref != (report_id, draft.revision, draft.take):
         draft = None
+    packets = report_outbox.packets(connection, report_id)
     return Overview(
         report=report,
         takes=tuple(takes),
@@ -87,9 +105,13 @@ def overview(
         objections=tuple(report_store.objections(connection, report_id)),
         jumps=found,
         draft=draft,
-        packets=tuple(report_outbox.packets(connection, report_id)),
+        packets=tuple(packets),
         answers=tuple(report_outbox.answers(connection, report_id)),
         story=tuple(report_store.story(connection, report_id)),
+        deliveries={
+            name: report_deliveries(connection, name)
+            for name in sorted({one.stream_id for one in packets})
+        },
     )
 
 

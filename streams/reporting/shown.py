@@ -11,27 +11,25 @@ from rich.table import Table
 
 from monitoring.rates.catalogue import Words
 from schemas.dossier.working_calendar import WorkingCalendar
+from schemas.ledger.model import DeliveryState, ReportDelivery
 from schemas.ledger.report_outbox import Answered, Packet
 from schemas.ledger.report_store import Audit, Draft, Fault, Report, Take
+from schemas.reports.lives import Trouble
 from schemas.reports.periods import PeriodFault, send_by
 from schemas.reports.snapshots import Row, Snapshot, Value, total
-from schemas.reports.states import Action, Answer, PacketState, State
+from schemas.reports.states import (
+    Action,
+    Answer,
+    Objection,
+    PacketState,
+    Settlement,
+    State,
+)
 from streams.commands import in_both, table_of
+from streams.reason_texts import TEXTS
 from streams.reporting.form_differences import WORDS, Why
-from streams.reporting.life import local
+from streams.reporting.life import STATES, local
 from streams.reporting.overview import Jump, Overview
-
-STATES: Mapping[State, Words] = {
-    State.OPEN: Words(vi="đang trong kỳ", en="open"),
-    State.CUT_OFF: Words(vi="đã chốt số liệu", en="cut off"),
-    State.CONFIRMING: Words(vi="đơn vị đang xác nhận", en="units confirm"),
-    State.VERIFIED: Words(vi="đã kiểm tra", en="verified"),
-    State.APPROVED: Words(vi="đã duyệt", en="approved"),
-    State.SUBMITTED: Words(vi="đã gửi", en="submitted"),
-    State.ACCEPTED: Words(vi="được chấp nhận", en="accepted"),
-    State.RETURNED: Words(vi="bị trả lại", en="returned"),
-    State.AMENDED: Words(vi="đã có bản thay", en="amended"),
-}
 
 FAULTS: Mapping[PeriodFault, Words] = {
     PeriodFault.OVERLAP: Words(
@@ -66,7 +64,7 @@ ACTIONS: Mapping[Action, Words] = {
     Action.RETURN: Words(vi="bị trả lại", en="returned"),
     Action.ASK_CORRECTION: Words(vi="được yêu cầu đính chính", en="correction asked"),
     Action.REVISE: Words(vi="lấy lại số liệu", en="taken anew"),
-    Action.AMEND: Words(vi="được thay bằng bản sau", en="amended"),
+    Action.AMEND: Words(vi="được thay", en="amended"),
 }
 
 ANSWERS: Mapping[Answer, Words] = {
@@ -80,6 +78,45 @@ PACKETS: Mapping[PacketState, Words] = {
     PacketState.OWED: Words(vi="chờ đưa đi", en="owed"),
     PacketState.PUBLISHED: Words(vi="đã đưa đi", en="published"),
 }
+
+DELIVERIES: Mapping[DeliveryState, Words] = {
+    DeliveryState.PENDING: Words(vi="chờ gửi", en="waits to be sent"),
+    DeliveryState.SENDING: Words(vi="đang gửi", en="is being sent"),
+    DeliveryState.WAITING: Words(vi="chờ gửi lại", en="waits to be sent again"),
+    DeliveryState.PARKED: Words(vi="dừng lại, cần người xử lý", en="parked: a person must act"),
+    DeliveryState.DELIVERED: Words(vi="hệ thống báo cáo đã nhận", en="delivered"),
+    DeliveryState.SUPERSEDED: Words(vi="không gửi, đã có bản mới hơn", en="a newer one goes"),
+    DeliveryState.DISCARDED: Words(vi="đã bỏ, không gửi", en="discarded"),
+}
+
+OBJECTIONS: Mapping[Objection, Words] = {
+    Objection.NOT_OURS: Words(vi="không phải hồ sơ của đơn vị", en="not ours"),
+    Objection.NOT_COUNTED: Words(vi="chưa được tính", en="not counted"),
+    Objection.COUNTED_TWICE: Words(vi="bị tính hai lần", en="counted twice"),
+    Objection.WRONG_CHANNEL: Words(vi="sai kênh tiếp nhận", en="the wrong channel"),
+    Objection.WRONG_DATE: Words(vi="sai ngày", en="a wrong date"),
+    Objection.WRONG_STATUS: Words(vi="sai trạng thái", en="the wrong status"),
+}
+
+SETTLEMENTS: Mapping[Settlement, Words] = {
+    Settlement.CORRECTED: Words(vi="đã sửa tại hệ thống một cửa", en="corrected at the source"),
+    Settlement.UNFOUNDED: Words(vi="không có cơ sở", en="unfounded"),
+    Settlement.NEXT_REVISION: Words(vi="đúng, để bản sau", en="right, for the next revision"),
+}
+
+TROUBLES: Mapping[Trouble, Words] = {
+    Trouble.UNREADABLE: Words(vi="bản tin không đọc được", en="an event cannot be read"),
+    Trouble.GAP: Words(vi="có bản tin hỏng, sau đó chưa đọc được gì", en="a gap in what was told"),
+    Trouble.UNMAPPED: Words(vi="trạng thái chưa được ánh xạ", en="a status has no mapping"),
+    Trouble.UNDATED: Words(vi="không rõ ngày tiếp nhận", en="nothing says when it was received"),
+}
+
+LEGEND = Words(
+    vi="c3 tiếp nhận = c4 trực tuyến + c5 trực tiếp, bưu chính + c6 từ kỳ trước; c7 đã giải quyết = c8 trước hạn + "
+    "c9 đúng hạn + c10 quá hạn; c11 đang giải quyết = c12 trong hạn + c13 quá hạn",
+    en="received, dealt with, open",
+)
+"""The columns of form II.06 as they are printed."""
 
 NO_REASON = Words(vi="không nêu lý do", en="no reason given")
 NOT_KNOWN = Words(vi="chưa rõ mã", en="no code")
@@ -116,12 +153,14 @@ def folded(
     return [(key, total(rows, len(snapshot.columns))) for key, rows in wanted]
 
 
-def figures_table(snapshot: Snapshot, by: By, unit: str | None) -> Table:
-    """Columns 1 to 13 of the form, as far as the regime has them."""
+def figures_table(snapshot: Snapshot, by: By, unit: str | None, names: Mapping[str, str]) -> Table:
+    """Columns 3 to 13 of the form, as far as the regime has them. `names`: of agencies, by code."""
     table = table_of(("dòng · row", *snapshot.columns))
     rows = folded(snapshot, by, unit)
     for key, values in rows:
         name = " / ".join(part or NOT_KNOWN.vi for part in key)
+        if by is By.AGENCY and (named := names.get(key[0] or "")) is not None:
+            name = f"{name} {named}"
         table.add_row(escape(name), *(_cell(value) for value in values))
     if len(rows) != 1:
         chosen = [row for row in snapshot.rows if unit in {None, row.agency}]
@@ -276,8 +315,11 @@ def status_dict(told: Overview, calendar: WorkingCalendar) -> dict[str, object]:
     return {
         **report_dict(told.report, told.take, calendar),
         "takes": [take_dict(one) for one in told.takes],
-        "packets": [packet_dict(one) for one in told.packets],
-        "answers": [answer_dict(one) for one in told.answers],
+        "packets": [
+            {**packet_dict(one), "delivery": _delivery_dict(told.delivery_of(one))}
+            for one in told.packets
+        ],
+        "answers": [answer_dict(one, told.is_last(one)) for one in told.answers],
         "story": [asdict(one) for one in told.story],
     }
 
@@ -289,13 +331,38 @@ def packet_dict(packet: Packet) -> dict[str, object]:
     return told
 
 
-def answer_dict(answered: Answered) -> dict[str, object]:
-    """What came back."""
+def _delivery_dict(delivery: ReportDelivery | None) -> dict[str, object] | None:
+    return None if delivery is None else asdict(delivery)
+
+
+def answer_dict(answered: Answered, is_last: bool) -> dict[str, object]:
+    """What came back. One that another has followed needs nobody any more."""
     return {
         **asdict(answered),
         "reason_shown": answered.reason or NO_REASON.vi,
-        "needs_person": answered.needs_person,
+        "needs_person": answered.needs_person and is_last,
     }
+
+
+def packet_line(packet: Packet, delivery: ReportDelivery | None) -> str:
+    """One packet in a line: how far it has come, and why no farther."""
+    words = PACKETS[packet.state] if delivery is None else DELIVERIES[delivery.state]
+    more = []
+    if delivery is not None:
+        if delivery.reference:
+            more.append(f"số tiếp nhận {escape(delivery.reference)}")
+        if delivery.reason is not None and delivery.state is not DeliveryState.DELIVERED:
+            more.append(TEXTS[delivery.reason][0])
+        if delivery.settled_at is not None:
+            more.append(local(delivery.settled_at))
+    listed = "".join(f", {one}" for one in more)
+    return f"bản {packet.revision} {escape(packet.stream_id)}: {in_both(words)}{listed}"
+
+
+def trouble_words(trouble: str) -> Words:
+    """Why figures are provisional; a reason of another regime, or of a later version, as it is written."""
+    known = trouble in set(Trouble)
+    return TROUBLES[Trouble(trouble)] if known else Words(vi=trouble, en=trouble)
 
 
 def jump_words(jump: Jump) -> Words:
@@ -310,21 +377,36 @@ def jump_words(jump: Jump) -> Words:
 
 def story_line(one: Audit) -> str:
     """One line of the story."""
-    words = ACTIONS[one.action]
-    take = f" bản {one.revision}" if one.revision else ""
+    words = ACTIONS[one.action].vi
+    take = f"bản {one.revision}: " if one.revision else ""
     about = f" {escape(one.about)}" if one.about else ""
-    why = f": {escape(one.why)}" if one.why else ""
+    if one.action is Action.AMEND and one.about:
+        about = f" bằng bản {escape(one.about.removeprefix('r'))}"
+    why = f": {escape(_reason(one))}" if one.why or one.action in _WITH_REASON else ""
     account = (
         ""
         if one.actor.signed_in
         else f" [dim](tài khoản {escape(one.actor.account)}, chưa xác minh)[/dim]"
     )
-    return f"{local(one.at)}  {words.vi}{take}{about}, {escape(one.actor.name)}{account}{why}"
+    return f"{local(one.at)}  {take}{words}{about}, {escape(one.actor.name)}{account}{why}"
 
 
-def answer_line(one: Answered) -> str:
-    """One answer in a line."""
+_WITH_REASON = frozenset({Action.RETURN, Action.ASK_CORRECTION})
+
+
+def _reason(one: Audit) -> str:
+    """Why, in words where it is a code."""
+    why = one.why or NO_REASON.vi
+    if one.action is Action.OBJECT and why in set(Objection):
+        return OBJECTIONS[Objection(why)].vi
+    if one.action is Action.SETTLE and why in set(Settlement):
+        return SETTLEMENTS[Settlement(why)].vi
+    return why
+
+
+def answer_line(one: Answered, is_last: bool) -> str:
+    """One answer in a line. One that another has followed needs nobody any more."""
     words = ANSWERS[one.answer]
     reason = "" if one.answer is Answer.ACCEPTED else f": {escape(one.reason or NO_REASON.vi)}"
-    person = "  [yellow]![/yellow] cần người hỏi lại" if one.needs_person else ""
+    person = "  [yellow]![/yellow] cần người hỏi lại" if one.needs_person and is_last else ""
     return f"{local(one.received_at)}  bản {one.revision} {escape(one.stream_id)}: {words.vi}{reason}{person}"

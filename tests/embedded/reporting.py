@@ -18,6 +18,7 @@ from connectors.protocols import (
     Lookup,
     LookupAnswer,
     Receipt,
+    Sink,
     StateRequest,
     StepRequest,
 )
@@ -142,7 +143,7 @@ async def put(r: Rig, *packets: ReportPacket) -> None:
 
 
 async def engine(
-    r: Rig, target: ReportingModel, fences: Callable[[], Sequence[Fence]]
+    r: Rig, target: Sink[ReportPacket], fences: Callable[[], Sequence[Fence]]
 ) -> Engine[ReportPacket]:
     """The engine of reports over the rig's ledger."""
     codec = await r.codec()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from schemas.reports.form import Ended, Held, Treatment
 from streams.reporting.documents.sheet import Column, Heading, Line, Sheet, Weight, roman
 
 FIGURES = 11
@@ -29,9 +30,25 @@ NOTES = (
     "Hồ sơ đang chờ bổ sung giấy tờ chỉ tính ở cột 11, 12; hồ sơ công dân xin rút chỉ tính ở cột 7, 9; hồ sơ "
     "không được tiếp nhận hoặc mới đăng ký không tính ở cột nào; hồ sơ không rõ kênh nộp tính ở cột 5.",
 )
+"""What is printed below the table; the second as long as nobody has set anything else: see `notes`."""
 
 NO_CODE = "(chưa xác định được mã)"
 """What stands for a unit, sector or procedure without a code: its row is kept, so that the rows add up."""
+
+_BY_DATE = "tính theo ngày"
+
+
+def notes(treatment: Treatment) -> tuple[str, ...]:
+    """The notes, with the second by what the figures were really counted by."""
+    waiting = "chỉ tính ở cột 11, 12" if treatment.supplement is Held.IN_TIME else _BY_DATE
+    withdrawn = "chỉ tính ở cột 7, 9" if treatment.withdrawn is Ended.ON_TIME else _BY_DATE
+    return (
+        NOTES[0],
+        f"Hồ sơ đang chờ bổ sung giấy tờ {waiting}; hồ sơ công dân xin rút {withdrawn}; hồ sơ không được tiếp nhận "
+        "hoặc mới đăng ký không tính ở cột nào; hồ sơ không rõ kênh nộp tính ở cột "
+        f"{treatment.no_channel.removeprefix('c')}.",
+    )
+
 
 Key = tuple[str | None, str | None, str | None]
 """Agency, sector and procedure, by their codes."""

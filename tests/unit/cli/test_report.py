@@ -181,7 +181,7 @@ def test_imbalances_provisional_figures_and_jumps_are_shown(office: Office) -> N
     done("revise", "2026-03", "--reason", "thử", "--name", "Trần Thị Mẫu")
     said = run("report", "show", "2026-03").stderr
     assert "không cân c3=c7+c11: H12.01 / chưa rõ mã / P1: 3 ≠ 2; hồ sơ: code-d1" in said
-    assert "số liệu tạm: 4 hồ sơ (unmapped)" in said
+    assert "số liệu tạm: 4 hồ sơ (trạng thái chưa được ánh xạ)" in said
     assert "H12.01 c3: kỳ trước 0, kỳ này 21" in said
     assert "không cân" in refused("verify", "2026-03", "--name", "Trần Thị Mẫu", "--reason", "gấp")
 
