@@ -91,8 +91,16 @@ class Archive:
             )
         )
 
-    async def prune(self, year: int, month: int, keep: Retention = KEEP) -> Pruned:
-        return await prune(self.lane, keep, datetime(year, month, 15, tzinfo=UTC))
+    async def prune_after(self, months: int, keep: Retention = KEEP) -> Pruned:
+        """See `month_on`."""
+        return await prune(self.lane, keep, month_on(months))
+
+
+def month_on(months: int) -> datetime:
+    """The middle of the month so many months after the one in which the rows are written, which is this one."""
+    today = datetime.now(UTC)
+    years, month = divmod(today.month - 1 + months, 12)
+    return datetime(today.year + years, month + 1, 15, tzinfo=UTC)
 
 
 class RetentionContract:
@@ -118,7 +126,7 @@ class RetentionContract:
         await archive.deliver("e2", "opencps:2", OLD)
         await archive.ledger.put_mappings([make_mapping("a", "received")])
         before = await archive.rows()
-        gone = await archive.prune(2028, 1)
+        gone = await archive.prune_after(14)
         after = await archive.rows()
         assert (gone.events, gone.deliveries, gone.attempts, gone.bodies) == (2, 2, 2, 2)
         assert list(gone.dropped) == ([202602] if self.whole_months else [])
@@ -131,32 +139,32 @@ class RetentionContract:
 
     async def test_a_re_read_of_what_went_is_still_a_duplicate(self, archive: Archive) -> None:
         await archive.deliver("e1", "opencps:1", OLD)
-        assert (await archive.prune(2028, 1)).keys == 0
+        assert (await archive.prune_after(14)).keys == 0
         again = archive.desk.item(make_event("e1", "opencps:1", at=OLD), 1, (STATE,))
         result = await archive.ledger.enlist({0: archive.desk.fences[0]}, {0: 2}, [again], {0: 1})
         assert (result.enlisted, result.duplicates) == (0, 1)
         assert await archive.desk.ids() == []
         # Until its key is let go of, years later.
-        assert (await archive.prune(2029, 11)).keys == 0
-        assert (await archive.prune(2029, 12)).keys == 1
+        assert (await archive.prune_after(36)).keys == 0
+        assert (await archive.prune_after(37)).keys == 1
         assert (await archive.rows())["event_keys"] == 0
 
     async def test_evidence_within_the_retention_stays(self, archive: Archive) -> None:
         """By its source day the event is old enough at once; it was delivered today."""
         await archive.deliver("e1", "opencps:1", datetime(2019, 5, 1, tzinfo=UTC))
         before = await archive.rows()
-        gone = await archive.prune(2027, 11)
+        gone = await archive.prune_after(12)
         assert (gone.events, gone.deliveries, gone.attempts) == (0, 0, 0)
         after = await archive.rows()
         assert {n: after[n] for n in after if n != "content"} == {
             n: before[n] for n in before if n != "content"
         }
-        assert (await archive.prune(2027, 12)).events == 1
+        assert (await archive.prune_after(13)).events == 1
 
     async def test_bodies_go_earlier(self, archive: Archive) -> None:
         await archive.deliver("e1", "opencps:1", OLD)
-        assert (await archive.prune(2027, 2)).bodies == 0
-        gone = await archive.prune(2027, 3)
+        assert (await archive.prune_after(3)).bodies == 0
+        gone = await archive.prune_after(4)
         assert (gone.bodies, gone.events, gone.attempts) == (1, 0, 0)
         entries = await archive.ledger.trace("opencps:1")
         assert [entry.kind for entry in entries] == ["event", "delivery", "attempt", "receipt"]
@@ -182,7 +190,7 @@ class RetentionContract:
             )
         )
         for _ in range(2):
-            gone = await archive.prune(2031, 1)
+            gone = await archive.prune_after(50)
             assert list(gone.dropped) == []
         left = await archive.ledger.reload(TARGET, "opencps:2")
         assert [row.payload for row in left.rows if row.operation is Operation.STEP] == [
@@ -196,25 +204,25 @@ class RetentionContract:
         work = await archive.deliver("e1", "opencps:1", OLD)
         delivery_id = work.rows[0].delivery_id
         await archive.lane.write(lambda c: c.execute(update(deliveries).values(receipt="owed")))
-        assert (await archive.prune(2028, 1)).deliveries == 0
+        assert (await archive.prune_after(14)).deliveries == 0
         assert [r.delivery_id for r in await archive.ledger.unpublished(10)] == [delivery_id]
         await archive.ledger.mark_published([delivery_id])
-        assert (await archive.prune(2028, 1)).deliveries == 1
+        assert (await archive.prune_after(14)).deliveries == 1
 
     async def test_an_event_settled_late_stays_while_its_neighbour_goes(
         self, archive: Archive
     ) -> None:
         await archive.deliver("e1", "opencps:1", OLD)
         await archive.deliver("e2", "opencps:2", OLD)
-        await archive.settled_at("e2", datetime(2027, 6, 30, tzinfo=UTC))
-        counted = await archive.lane.read(
-            lambda c: survey(c, KEEP, datetime(2028, 1, 15, tzinfo=UTC))
-        )
+        await archive.settled_at("e2", month_on(7))
+        counted = await archive.lane.read(lambda c: survey(c, KEEP, month_on(14)))
         (month,) = counted.months
         assert (month.month, month.events, month.deliveries) == (202602, 2, 2)
         assert (month.goes, month.unsettled, month.recent) == (1, 0, 1)
-        assert (counted.before, counted.attempts, counted.bodies) == (202701, 2, 2)
-        gone = await archive.prune(2028, 1)
+        kept_from = month_on(14 - KEEP.evidence_months)
+        assert counted.before == kept_from.year * 100 + kept_from.month
+        assert (counted.attempts, counted.bodies) == (2, 2)
+        gone = await archive.prune_after(14)
         assert (gone.events, gone.attempts) == (1, 1)
         assert [e.kind for e in await archive.ledger.trace("opencps:2")][-1] == "receipt"
         assert (await archive.rows())["attempts"] == 1, "the attempt of the delivery that stays"
@@ -223,9 +231,7 @@ class RetentionContract:
         await archive.deliver("e1", "opencps:1", OLD)
         await archive.deliver("e2", "opencps:2", LATER)
         before = await archive.rows()
-        counted = await archive.lane.read(
-            lambda c: survey(c, KEEP, datetime(2030, 1, 1, tzinfo=UTC))
-        )
+        counted = await archive.lane.read(lambda c: survey(c, KEEP, month_on(40)))
         assert [(m.month, m.goes) for m in counted.months] == [(202602, 1), (202603, 1)]
         assert counted.keys == 0, "an event that is there keeps its key"
         assert await archive.rows() == before
@@ -238,7 +244,7 @@ class RetentionContract:
         early = datetime(2019, 5, 1, tzinfo=UTC)
         for i in range(10):
             await archive.deliver(f"e{i}", f"opencps:{i}", early)
-        gone = await archive.prune(2031, 1)
+        gone = await archive.prune_after(50)
         assert (gone.events, gone.deliveries, gone.attempts, gone.bodies) == (10, 10, 10, 10)
         assert gone.keys == 10
         assert (await archive.rows())["event_keys"] == 0

@@ -49,11 +49,11 @@ class TestPostgresRetention(RetentionContract):
         self, archive: Archive
     ) -> None:
         await archive.deliver("e1", "opencps:1", OLD)
-        assert (await archive.prune(2028, 1)).dropped == [202602]
+        assert (await archive.prune_after(14)).dropped == [202602]
         assert "202602" not in await archive.lane.read(partitions.partitions)
         await archive.deliver("e2", "opencps:2", OLD)
         assert (await archive.rows())["deliveries"] == 1
-        assert (await archive.prune(2028, 1)).dropped == [202602]
+        assert (await archive.prune_after(14)).dropped == [202602]
 
     async def test_a_month_in_use_is_left_for_the_next_time_and_nobody_waits_for_long(
         self, archive: Archive, url: str, monkeypatch: pytest.MonkeyPatch
@@ -64,10 +64,10 @@ class TestPostgresRetention(RetentionContract):
         await archive.deliver("e1", "opencps:1", OLD)
         with psycopg.connect(url) as reader:
             reader.execute("SELECT count(*) FROM deliveries")
-            gone = await archive.prune(2028, 1)
+            gone = await archive.prune_after(14)
             assert (list(gone.dropped), gone.busy, gone.events) == ([], [202602], 0)
             reader.rollback()
-        assert (await archive.prune(2028, 1)).dropped == [202602]
+        assert (await archive.prune_after(14)).dropped == [202602]
 
     async def test_workers_go_on_while_months_are_dropped(self, archive: Archive, url: str) -> None:
         """Whoever reads or writes meanwhile has neither an error nor a wrong answer."""
@@ -77,7 +77,7 @@ class TestPostgresRetention(RetentionContract):
             )
         async with SqlLedger(url) as worker:
             desk = await Desk.open(worker, partitions=(1,), owner="worker-b")
-            pruning = asyncio.create_task(archive.prune(2028, 1))
+            pruning = asyncio.create_task(archive.prune_after(14))
             done = 0
             while not pruning.done():
                 await desk.put(
