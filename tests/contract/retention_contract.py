@@ -92,7 +92,14 @@ class Archive:
         )
 
     async def prune(self, year: int, month: int, keep: Retention = KEEP) -> Pruned:
-        return await prune(self.lane, keep, datetime(year, month, 15, tzinfo=UTC))
+        return await prune(self.lane, keep, then(year, month))
+
+
+def then(year: int, month: int) -> datetime:
+    """The middle of this month, if the rows, which are written today, had been written in November 2026."""
+    today = datetime.now(UTC)
+    months = (year - 2026) * 12 + month - 11 + today.year * 12 + today.month - 1
+    return datetime(months // 12, months % 12 + 1, 15, tzinfo=UTC)
 
 
 class RetentionContract:
@@ -206,14 +213,13 @@ class RetentionContract:
     ) -> None:
         await archive.deliver("e1", "opencps:1", OLD)
         await archive.deliver("e2", "opencps:2", OLD)
-        await archive.settled_at("e2", datetime(2027, 6, 30, tzinfo=UTC))
-        counted = await archive.lane.read(
-            lambda c: survey(c, KEEP, datetime(2028, 1, 15, tzinfo=UTC))
-        )
+        await archive.settled_at("e2", then(2027, 6))
+        counted = await archive.lane.read(lambda c: survey(c, KEEP, then(2028, 1)))
         (month,) = counted.months
         assert (month.month, month.events, month.deliveries) == (202602, 2, 2)
         assert (month.goes, month.unsettled, month.recent) == (1, 0, 1)
-        assert (counted.before, counted.attempts, counted.bodies) == (202701, 2, 2)
+        assert counted.before == int(f"{then(2027, 1):%Y%m}")
+        assert (counted.attempts, counted.bodies) == (2, 2)
         gone = await archive.prune(2028, 1)
         assert (gone.events, gone.attempts) == (1, 1)
         assert [e.kind for e in await archive.ledger.trace("opencps:2")][-1] == "receipt"
