@@ -1262,6 +1262,7 @@ class LedgerContract(EngineLedgerContract):
         assert counts.oldest_open_at == NOON + timedelta(hours=1)
         assert await ledger.event_counts() == {
             "events": 2,
+            "packets": 0,
             "dossiers": 2,
             "dead_letters": 0,
             "packets": 0,
