@@ -23,7 +23,15 @@ from monitoring.rates.dossier_counts import (
 from monitoring.rates.explain import Explained
 from monitoring.rates.explain import rate as in_words
 from monitoring.rates.periods import WRITE_PERIOD, Period, PeriodKind, parse_period
-from monitoring.rates.report import LARGER, RECEIVED, STEPS_IN_TIME, NotBegun, Report, report, span
+from monitoring.rates.report import (
+    LARGER,
+    RECEIVED,
+    STEPS_IN_TIME,
+    NotBegun,
+    Report,
+    gathered,
+    span,
+)
 from monitoring.rates.step_counts import HANDLED, Steps, late_dossiers
 from monitoring.rates.units import Asked, UnknownAgency, scope_of
 from schemas.dossier.agencies import Agencies
@@ -219,8 +227,8 @@ def _made(asked: Asked, now: datetime, *, steps: bool) -> Report:
     ledger = _ledger(now)
     asked = replace(asked, province=ledger.province)
 
-    def work(connection: Connection) -> tuple[Report, bool]:
-        made = report(
+    def work(connection: Connection) -> tuple[Callable[[], Report], bool]:
+        make = gathered(
             connection,
             asked,
             now,
@@ -228,9 +236,9 @@ def _made(asked: Asked, now: datetime, *, steps: bool) -> Report:
             steps=ledger.steps if steps else None,
         )
         part = Scope(procedure=asked.procedure, sector=asked.sector)
-        return made, part == Scope() or has_dossiers(connection, part)
+        return make, part == Scope() or has_dossiers(connection, part)
 
-    made, there = ledger.read(work)
+    make, there = ledger.read(work)
     if not there:
         warn(
             Words(
@@ -238,7 +246,7 @@ def _made(asked: Asked, now: datetime, *, steps: bool) -> Report:
                 en="the ledger has no dossier of this procedure or sector; check the code",
             )
         )
-    return made
+    return make()
 
 
 def _report(asked: Asked, now: datetime, *, as_json: bool, as_csv: bool) -> None:

@@ -7,7 +7,7 @@ it says nothing; nothing stands for a count that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -225,8 +225,22 @@ def report(
     steps: Steps | None = None,
     catalogue: Catalogue | None = None,
 ) -> Report:
-    """The figures of a period up to `now` (aware), in one snapshot.
+    """The figures of a period up to `now` (aware), in one snapshot: `gathered`, and made into rows at once."""
+    return gathered(connection, asked, now, directory=directory, steps=steps, catalogue=catalogue)()
 
+
+def gathered(
+    connection: Connection,
+    asked: Asked,
+    now: datetime,
+    *,
+    directory: Agencies | None = None,
+    steps: Steps | None = None,
+    catalogue: Catalogue | None = None,
+) -> Callable[[], Report]:
+    """What a report is made of, in one snapshot; making it reads nothing, and is for after the transaction.
+
+    Of a large province the rows take longer to make than a busy machine may be silent in a transaction.
     Without `steps` the steps that were in time are not counted, which takes longer than all else.
     Raises `NotBegun`, `UnknownAgency`, and `UnknownRate` for a code that is asked for.
     """
@@ -239,16 +253,21 @@ def report(
     in_time = count_steps(connection, start, end, scope, steps) if steps and kept else None
     whole = asked.procedure is None and asked.sector is None
     sync = observed(connection, asked.period) if whole else nothing_observed(asked.period)
-    make = _Maker(rules, rates, asked, counted, in_time, sync)
-    return Report(
-        asked=asked,
-        start=start,
-        end=end,
-        ended=ended,
-        due=waiting(connection),
-        units=tuple(make.row(place) for place in places(counted, asked, directory)),
-        total=make.row(total_place(counted, asked, directory, scope)),
-    )
+    due = waiting(connection)
+    maker = _Maker(rules, rates, asked, counted, in_time, sync)
+
+    def make() -> Report:
+        return Report(
+            asked=asked,
+            start=start,
+            end=end,
+            ended=ended,
+            due=due,
+            units=tuple(maker.row(place) for place in places(counted, asked, directory)),
+            total=maker.row(total_place(counted, asked, directory, scope)),
+        )
+
+    return make
 
 
 def _versions(rules: Catalogue, asked: Asked) -> Iterator[Rate]:

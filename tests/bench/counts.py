@@ -36,7 +36,7 @@ from monitoring.rates.dossier_counts import PORTAL, Counted, bounds, count
 from monitoring.rates.integration import Integration
 from monitoring.rates.live import Span, by_agency, shares, spans_at
 from monitoring.rates.reckoning import Rules, refresh
-from monitoring.rates.report import Report, report
+from monitoring.rates.report import Report, gathered
 from monitoring.rates.step_counts import Steps
 from monitoring.rates.units import Asked
 from schemas.codec import Codec
@@ -130,11 +130,7 @@ class _Rounds:
                     took["count"] = await _timed(
                         lambda: lane.read(lambda c: self._look(count(c, start, end)))
                     )
-                    took["report"] = await _timed(
-                        lambda: lane.read(
-                            lambda c: self._look_at(report(c, asked, after, steps=steps))
-                        )
-                    )
+                    took["report"] = await _timed(lambda: self._report(lane, asked, after, steps))
                     took["integration"] = await _timed(
                         lambda: lane.read(
                             lambda c: self._look_into(
@@ -186,6 +182,10 @@ class _Rounds:
         wanted = (UNITS, self.filled.of_month, self.filled.received)
         if said != wanted:
             raise BenchFailed(f"counted were {said}, there are {wanted}")
+
+    async def _report(self, lane: Lane, asked: Asked, now: datetime, steps: Steps) -> None:
+        """As `thongsuot rates` does."""
+        self._look_at((await lane.read(lambda c: gathered(c, asked, now, steps=steps)))())
 
     def _look_at(self, told: Report) -> None:
         steps = told.total.steps
