@@ -1265,7 +1265,6 @@ class LedgerContract(EngineLedgerContract):
             "packets": 0,
             "dossiers": 2,
             "dead_letters": 0,
-            "packets": 0,
             "attempts": 2,
             "attempts_asked": 1,
         }
