@@ -16,6 +16,8 @@ import pytest
 from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
+from schemas.reports import form
+from schemas.reports.form import Ended, Held, Treatment
 from streams.reporting.documents import form_206
 from streams.reporting.documents.form_206 import NOTES, Key, Names
 from streams.reporting.documents.paper import pdf_of
@@ -395,6 +397,16 @@ def test_the_time_is_that_of_viet_nam() -> None:
     around = meta(known_at=datetime(2026, 10, 14, 17, 0, 1, tzinfo=UTC))
     (first, *_) = pages_of(paper("II.06a", rows(), around))
     assert any("15/10/2026 00:00:01" in text for _, _, text in first)
+
+
+def test_the_notes_tell_by_what_the_figures_were_counted() -> None:
+    assert form_206.notes(Treatment()) == NOTES
+    _, told = form_206.notes(
+        Treatment(supplement=Held.BY_DATE, withdrawn=Ended.BY_DATE, no_channel=form.Column.C4)
+    )
+    assert "bổ sung giấy tờ tính theo ngày" in told
+    assert "xin rút tính theo ngày" in told
+    assert "nộp tính ở cột 4" in told
 
 
 def test_a_draft_says_so_on_every_page() -> None:

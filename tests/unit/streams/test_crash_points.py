@@ -77,7 +77,7 @@ def test_in_a_normal_run_every_place_calls_the_function_that_does_nothing() -> N
     )
     ended = run([sys.executable, "-c", code])
     assert ended.stdout.split() == [str(len(names)), "True"], ended.stderr
-    assert len(names) == 7
+    assert len(names) == 8
 
 
 def test_what_does_nothing_is_given_when_the_variable_is_missing_or_empty() -> None:
@@ -85,8 +85,10 @@ def test_what_does_nothing_is_given_when_the_variable_is_missing_or_empty() -> N
     assert hook({VARIABLE: ""}) is do_nothing
 
 
-def test_every_point_is_passed_at_one_place_of_the_program() -> None:
-    assert _passed() == Counter(point.name for point in CrashPoint)
+def test_every_point_is_passed_at_one_place_on_the_way_of_a_dossier_and_of_a_packet() -> None:
+    """The ledger flow takes each of the two in by a function of its own."""
+    both = (CrashPoint.BEFORE_ENLIST, CrashPoint.AFTER_ENLIST)
+    assert _passed() == Counter(point.name for point in (*CrashPoint, *both))
 
 
 def _trees() -> list[tuple[str, ast.AST]]:

@@ -45,6 +45,7 @@ def test_all_passwords_and_addresses_with_passwords_may_come_from_files() -> Non
         "ONE_STOP__URL",
         "ONE_STOP__PASSWORD",
         "NATIONAL_PORTAL__PASSWORD",
+        "GOV_REPORTING__CLIENT_SECRET",
         "MAIL__PASSWORD",
     }
     for name in secret_variables():
