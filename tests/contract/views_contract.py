@@ -235,10 +235,17 @@ async def fill(ours: Hall, chance: random.Random) -> None:
                 gone = verdict_spans.c.dossier_id == identity
                 connection.execute(delete(verdict_spans).where(gone))
                 back = (received or now) + timedelta(days=chance.uniform(-20, 40))
-                changes |= {
-                    "standing": Standing.UNMAPPED.value,
+                times = {
                     "received_at": chance.choice([received, received, None]),
                     "returned_at": chance.choice([back, None]),
+                }
+                told = [moment for moment in times.values() if moment is not None]
+                changes |= {
+                    **times,
+                    "standing": Standing.UNMAPPED.value,
+                    # As `figures.put` would have written them.
+                    "counts_from": min(told, default=None),
+                    "counts_until": max(told, default=None),
                 }
             held = dossier_target.c.dossier_id == identity
             known = chance.choice(list(Known)).value
