@@ -513,7 +513,7 @@ async def _record(
 async def _as_of_now(office: Office, told: Overview) -> Overview:
     """An open report has no frozen figures: those of this moment stand in, and nothing is kept of them."""
     counting = office.fillings[told.report.regime].counting
-    frozen = await counting.count(told.report, _now(), None)
+    frozen = await counting.preview(told.report, _now())
     return Overview(
         report=told.report,
         takes=told.takes,

@@ -73,6 +73,10 @@ class RegimeFilling:
         """The cells as they can be filled now; a window that goes on is counted up to `known_at`. Raises `LedgerUnavailable`."""
         return await self._lane.read(lambda c: self._frozen(c, report, known_at), unhurried=True)
 
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        """As `count`, which moves nothing either."""
+        return await self.count(report, known_at, None)
+
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime
     ) -> Sequence[Change]:

@@ -108,6 +108,9 @@ class Counted:
             carry_over=self.carry_over,
         )
 
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        return await self.count(report, known_at, None)
+
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime
     ) -> Sequence[Change]:
