@@ -149,6 +149,8 @@ class Desk:
         report, take, content = await self._lane.read(lambda c: _content(c, report_id))
         packing = self._filling(report).packing
         found = packing.packets(report, take.revision, snapshots.read(content), take.snapshot_hash)
+        if not found:
+            raise Refused(Refusal.NOTHING_TO_SEND)
         return take, list(found)
 
     async def submit(self, report_id: str, actor: Actor, reason: str = "") -> bool:
@@ -173,7 +175,8 @@ class Desk:
                 submitted_at=at,
                 late=allowed.late,
             )
-            report_outbox.owe(connection, take)
+            if not report_outbox.owe(connection, take):
+                raise Refused(Refusal.NOTHING_TO_SEND)
             _note(connection, take, Action.SUBMIT, actor, why=reason or None)
             for older in report_store.takes(connection, report_id):
                 if older.revision < take.revision and older.state in SENT:
@@ -248,6 +251,9 @@ class Desk:
         def work(connection: Connection) -> AnswerTaken:
             found = report_outbox.packets_of(connection, stream_id, revision)
             report_id = found[0].report_id if found else None
+            if report_id is not None:
+                # Two answers at once must see each other, and neither a take that is being amended.
+                report_store.newest(connection, report_id, lock=True)
             new = report_outbox.put_answer(
                 connection,
                 Answered(
@@ -288,7 +294,7 @@ class Desk:
         except Refused:
             return take  # amended since: it is kept, and changes nothing
         if allowed.to is not take.state:
-            self._moved(connection, take, allowed.to)
+            report_store.move(connection, take, allowed.to)  # lost: as if it was amended before
         return _take_of(connection, *take.ref)
 
     # --- within

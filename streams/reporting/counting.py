@@ -47,6 +47,9 @@ class Counting(Protocol):
     async def behind(self) -> int:
         """How many dossiers are still to be reckoned; while there are some, nothing is frozen."""
 
+    async def needs(self) -> Sequence[str]:
+        """The regimes whose figures for the same period must be frozen before these can be counted."""
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         """The figures of a report's window as known at a moment, or just before it where that has not come yet.
 

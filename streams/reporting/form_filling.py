@@ -72,6 +72,10 @@ class FormFilling:
         """How many dossiers are not followed up to now."""
         return await tracking.behind(self._lane, self._rules())
 
+    async def needs(self) -> Sequence[str]:
+        """Nothing but dossiers."""
+        return ()
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         """The moment is sealed first. Raises `LedgerUnavailable`, and `TooEarly` for a window to come."""
         moment = min(known_at, await self._now())

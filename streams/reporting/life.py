@@ -95,6 +95,7 @@ class Refusal(StrEnum):
     AFTER_DUE_FORBIDDEN = "after_due_forbidden"
     REVISION_NOT_NEWEST = "revision_not_newest"
     NOTHING_SENT = "nothing_sent"
+    NOTHING_TO_SEND = "nothing_to_send"
 
 
 WORDS: Mapping[Refusal, Words] = {
@@ -179,6 +180,10 @@ WORDS: Mapping[Refusal, Words] = {
     ),
     Refusal.NOTHING_SENT: Words(
         vi="chưa gửi bản nào như vậy", en="no such revision has been submitted"
+    ),
+    Refusal.NOTHING_TO_SEND: Words(
+        vi="báo cáo này không có biểu nào để gửi (đề cương bằng lời chưa gửi qua trục được); gửi bằng đường khác",
+        en="the report has no form that the hub can send (outlines in words it cannot yet); send it another way",
     ),
 }
 """Each with its remedy. What is known beyond that (who, when) stands in `Refused.about`."""

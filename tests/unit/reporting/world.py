@@ -82,6 +82,10 @@ class Counted:
             if one.unit is not None and one.received <= window.last
         }
 
+    async def needs(self) -> Sequence[str]:
+        await asyncio.sleep(0)
+        return ()
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         await asyncio.sleep(0)
         self.asked_for.append(known_at)
