@@ -84,7 +84,7 @@ def made_by_agency(form: Form | KpiSet) -> bool:
 
 
 def is_mapped(form: Form | OutlineForm | KpiSet, mapped: Collection[CellPlace]) -> bool:
-    """Whether somebody has said from what every cell is filled. The words of an outline a person writes."""
+    """Whether somebody has said from what every cell is filled. Of an outline nobody can: its words are not sent."""
     if isinstance(form, OutlineForm):
-        return True
+        return False
     return not unfillable(form) and all(cell.place in mapped for cell in cells_of(form))

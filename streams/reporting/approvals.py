@@ -149,6 +149,8 @@ class Desk:
         report, take, content = await self._lane.read(lambda c: _content(c, report_id))
         packing = self._filling(report).packing
         found = packing.packets(report, take.revision, snapshots.read(content), take.snapshot_hash)
+        if not found:
+            raise Refused(Refusal.NOTHING_TO_SEND)
         return take, list(found)
 
     async def submit(self, report_id: str, actor: Actor, reason: str = "") -> bool:
@@ -173,7 +175,8 @@ class Desk:
                 submitted_at=at,
                 late=allowed.late,
             )
-            report_outbox.owe(connection, take)
+            if not report_outbox.owe(connection, take):
+                raise Refused(Refusal.NOTHING_TO_SEND)
             _note(connection, take, Action.SUBMIT, actor, why=reason or None)
             for older in report_store.takes(connection, report_id):
                 if older.revision < take.revision and older.state in SENT:
@@ -186,15 +189,18 @@ class Desk:
     async def revise(self, report_id: str, actor: Actor, reason: str) -> tuple[int, int]:
         """Take the figures anew, as they are known now: the same revision where it has not been submitted, else the
         next. Returns revision and take. Raises `Refused`."""
-        report, before, earlier = await self._lane.read(
+        now = self._wall()
+        report = await self._lane.read(lambda c: _report(c, report_id))
+        counting = self._filling(report).counting
+        behind = await counting.behind()
+        before, earlier = await self._lane.read(
             lambda c: (
-                _report(c, report_id),
-                self._looked(c, report_id, Action.REVISE, actor, reason=reason)[1],
+                self._looked(c, report_id, Action.REVISE, actor, reason=reason, behind=behind)[1],
                 earlier_of(c, report_id),
             )
         )
-        now = self._wall()
-        frozen = await self._filling(report).counting.count(report, now, earlier)
+        await self._lane.read(lambda c: _all_frozen(c, report.regime, now))
+        frozen = await counting.count(report, now, earlier)
         due = self._calendar.end_of_next_working_day(now).value
         units_due_on = max(report.units_due_on, civil_day(due))
 
@@ -245,6 +251,9 @@ class Desk:
         def work(connection: Connection) -> AnswerTaken:
             found = report_outbox.packets_of(connection, stream_id, revision)
             report_id = found[0].report_id if found else None
+            if report_id is not None:
+                # Two answers at once must see each other, and neither a take that is being amended.
+                report_store.newest(connection, report_id, lock=True)
             new = report_outbox.put_answer(
                 connection,
                 Answered(
@@ -285,7 +294,7 @@ class Desk:
         except Refused:
             return take  # amended since: it is kept, and changes nothing
         if allowed.to is not take.state:
-            self._moved(connection, take, allowed.to)
+            report_store.move(connection, take, allowed.to)  # lost: as if it was amended before
         return _take_of(connection, *take.ref)
 
     # --- within
@@ -297,19 +306,19 @@ class Desk:
         return found
 
     def _stepped(
-        self, connection: Connection, report_id: str, action: Action, actor: Actor, **asked: str
+        self, connection: Connection, report_id: str, action: Action, actor: Actor, **asked: object
     ) -> tuple[Allowed, Take]:
         """The take that counts, locked, and where the action leads. Raises `Refused`."""
         report_store.newest(connection, report_id, lock=True)
         return self._looked(connection, report_id, action, actor, **asked)
 
     def _looked(
-        self, connection: Connection, report_id: str, action: Action, actor: Actor, **asked: str
+        self, connection: Connection, report_id: str, action: Action, actor: Actor, **asked: object
     ) -> tuple[Allowed, Take]:
         """The same, where nothing is written."""
         report = _report(connection, report_id)
         take = report_store.newest(connection, report_id)
-        ask = Ask(action=action, name=actor.name, late=self._late, **asked)  # type: ignore[arg-type] # texts
+        ask = Ask(action=action, name=actor.name, late=self._late, **asked)  # type: ignore[arg-type] # its fields
         allowed = step(standing_of(connection, report, take), ask, self._wall())
         assert take is not None  # of an open report no person does anything
         return allowed, take
@@ -398,6 +407,18 @@ def _report(connection: Connection, report_id: str) -> Report:
     if report is None:
         raise Refused(Refusal.UNKNOWN_REPORT, report_id)
     return report
+
+
+def _all_frozen(connection: Connection, regime: str, now: datetime) -> None:
+    """No report of a regime is past its cut-off without figures. Raises `Refused`.
+
+    Figures that are taken at this moment seal it: what was recorded before a cut-off and is followed later would be
+    missing from the report that is still to be frozen as of that cut-off.
+    """
+    frozen = report_store.standings(connection)
+    for one in report_store.all_reports(connection, regime=regime):
+        if one.cut_off_at <= now and one.report_id not in frozen:
+            raise Refused(Refusal.FREEZE_FIRST, one.report_id)
 
 
 def _content(connection: Connection, report_id: str) -> tuple[Report, Take, bytes]:

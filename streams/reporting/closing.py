@@ -240,10 +240,19 @@ class Closing:
 
     async def _freeze(self, fence: SingletonFence) -> None:
         """Freeze what is past its cut-off, as known then; and let the units look at it."""
-        for report in await self._lane.read(_without_figures):
+        unfrozen = await self._lane.read(_without_figures)
+        needs = {code: await one.counting.needs() for code, one in self._fillings.items()}
+        waiting = {one.report_id for one in unfrozen if one.regime in self._fillings}
+        # What a report takes from another of the same period stands before it, whatever the order of their names.
+        for report in sorted(unfrozen, key=lambda one: bool(needs.get(one.regime))):
             filling = self._fillings.get(report.regime)
             now = self._wall()
             if filling is None or now < report.cut_off_at + self._options.settle:
+                continue
+            if any(
+                report_store.report_id_of(code, report.period, report.agency) in waiting
+                for code in needs[report.regime]
+            ):
                 continue
             behind = await filling.counting.behind()
             standing = await self._lane.read(
@@ -265,6 +274,7 @@ class Closing:
                     c, report, 1, 1, frozen, self._actor, units_due_on=report.units_due_on
                 ),
             ):
+                waiting.discard(report.report_id)
                 self._events.report_frozen(
                     report_id=report.report_id,
                     snapshot_hash=snapshots.hash_of(frozen.snapshot.content()),

@@ -50,6 +50,9 @@ Unit = Annotated[str, typer.Option(help="Mã đơn vị · the unit's code")]
 Revision = Annotated[int | None, typer.Option(min=1, help="Bản số · the revision")]
 AsJson = Annotated[bool, typer.Option("--json", help="Dạng JSON · as JSON")]
 
+_HASH_LENGTH = 64
+"""Of a SHA-256 in hexadecimal digits."""
+
 _NO_AGENCY = Words(
     vi="chưa đặt cơ quan báo cáo; đặt THONGSUOT_REPORTING__AGENCY, ví dụ H44",
     en="no agency reports; set THONGSUOT_REPORTING__AGENCY, e.g. H44",
@@ -360,11 +363,19 @@ def report_approve(
     as_json: AsJson = False,
 ) -> None:
     """Ký duyệt đúng số liệu mang mã này · approve the snapshot of this hash."""
+    signed = snapshot_hash.strip().lower()
+    if len(signed) != _HASH_LENGTH:
+        raise refused(
+            Words(
+                vi=f"--hash: ghi đủ {_HASH_LENGTH} ký tự, như trong thongsuot report show",
+                en=f"--hash: all {_HASH_LENGTH} characters, as thongsuot report show has them",
+            )
+        )
     _do(
         period,
         regime,
         as_json,
-        lambda desk, report_id: desk.approve(report_id, snapshot_hash, actor_named(name)),
+        lambda desk, report_id: desk.approve(report_id, signed, actor_named(name)),
     )
 
 
@@ -513,7 +524,7 @@ async def _record(
 async def _as_of_now(office: Office, told: Overview) -> Overview:
     """An open report has no frozen figures: those of this moment stand in, and nothing is kept of them."""
     counting = office.fillings[told.report.regime].counting
-    frozen = await counting.count(told.report, _now(), None)
+    frozen = await counting.preview(told.report, _now())
     return Overview(
         report=told.report,
         takes=told.takes,

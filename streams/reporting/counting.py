@@ -47,11 +47,18 @@ class Counting(Protocol):
     async def behind(self) -> int:
         """How many dossiers are still to be reckoned; while there are some, nothing is frozen."""
 
+    async def needs(self) -> Sequence[str]:
+        """The regimes whose figures for the same period must be frozen before these can be counted."""
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         """The figures of a report's window as known at a moment, or just before it where that has not come yet.
 
-        The moment of the snapshot gives the same figures for ever.
+        The moment of the snapshot gives the same figures for ever: whatever is followed later is known after it. So
+        it is never counted past the cut-off of a report whose own figures are still to be frozen.
         """
+
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        """The same for looking only: nothing is promised of it, and nothing is moved by it."""
 
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime

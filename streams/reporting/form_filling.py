@@ -72,14 +72,25 @@ class FormFilling:
         """How many dossiers are not followed up to now."""
         return await tracking.behind(self._lane, self._rules())
 
+    async def needs(self) -> Sequence[str]:
+        """Nothing but dossiers."""
+        return ()
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         """The moment is sealed first. Raises `LedgerUnavailable`, and `TooEarly` for a window to come."""
-        now = await self._lane.read(lambda c: to_moment(clock(c)))
-        moment = min(known_at, now)
+        moment = min(known_at, await self._now())
         await tracking.seal(self._lane, moment)
         rules = self._written_rules()
         return await self._lane.read(
             lambda c: self._frozen(c, report, moment, earlier, rules), unhurried=True
+        )
+
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        """Nothing is sealed. Raises as `count`."""
+        moment = min(known_at, await self._now())
+        rules = self._written_rules()
+        return await self._lane.read(
+            lambda c: self._frozen(c, report, moment, None, rules), unhurried=True
         )
 
     async def changes(
@@ -127,6 +138,9 @@ class FormFilling:
             unhurried=True,
         )
         return [Member(dossier_id=one.dossier_id, code=one.code) for one in found]
+
+    async def _now(self) -> datetime:
+        return await self._lane.read(lambda c: to_moment(clock(c)))
 
     def _rules(self) -> Rules:
         return Rules(codes=self._codes())

@@ -77,6 +77,7 @@ class Refusal(StrEnum):
     NOT_NOW = "not_now"
     BEFORE_CUT_OFF = "before_cut_off"
     FIGURES_BEHIND = "figures_behind"
+    FREEZE_FIRST = "freeze_first"
     NAME_MISSING = "name_missing"
     REASON_MISSING = "reason_missing"
     UNKNOWN_UNIT = "unknown_unit"
@@ -94,6 +95,7 @@ class Refusal(StrEnum):
     AFTER_DUE_FORBIDDEN = "after_due_forbidden"
     REVISION_NOT_NEWEST = "revision_not_newest"
     NOTHING_SENT = "nothing_sent"
+    NOTHING_TO_SEND = "nothing_to_send"
 
 
 WORDS: Mapping[Refusal, Words] = {
@@ -114,8 +116,12 @@ WORDS: Mapping[Refusal, Words] = {
         en="the period is not over; wait until after the cut-off",
     ),
     Refusal.FIGURES_BEHIND: Words(
-        vi="còn hồ sơ chưa tính xong; đợi, trục tự chốt khi tính đủ",
-        en="dossiers are still to be reckoned; wait, the hub freezes once all are",
+        vi="còn hồ sơ chưa tính xong; đợi, trục tự chốt khi tính đủ; nếu đang chốt lại thì làm lại sau",
+        en="dossiers are still to be reckoned; wait, the hub freezes once all are; to revise, try again then",
+    ),
+    Refusal.FREEZE_FIRST: Words(
+        vi="báo cáo này đã hết kỳ mà chưa chốt số liệu; đợi trục chốt xong rồi làm lại",
+        en="its period is over and it is not frozen yet; wait until the hub has frozen it, then try again",
     ),
     Refusal.NAME_MISSING: Words(
         vi="thiếu họ tên người thực hiện; ghi --name",
@@ -174,6 +180,10 @@ WORDS: Mapping[Refusal, Words] = {
     ),
     Refusal.NOTHING_SENT: Words(
         vi="chưa gửi bản nào như vậy", en="no such revision has been submitted"
+    ),
+    Refusal.NOTHING_TO_SEND: Words(
+        vi="báo cáo này không có biểu nào để gửi (đề cương bằng lời chưa gửi qua trục được); gửi bằng đường khác",
+        en="the report has no form that the hub can send (outlines in words it cannot yet); send it another way",
     ),
 }
 """Each with its remedy. What is known beyond that (who, when) stands in `Refused.about`."""
@@ -290,6 +300,8 @@ def step(standing: Standing, ask: Ask, now: datetime) -> Allowed:
         case Action.REVISE:
             if not ask.reason.strip():
                 raise Refused(Refusal.REASON_MISSING)
+            if ask.behind:
+                raise Refused(Refusal.FIGURES_BEHIND, str(ask.behind))
         case _:
             pass
     return Allowed(to, late)

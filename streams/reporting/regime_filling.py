@@ -27,6 +27,7 @@ from schemas.reports.cells import Cell, CellPlace, cells_of
 from schemas.reports.kinds import PacketKind
 from schemas.reports.packets import CellType, Form, KpiSet, OutlineForm
 from schemas.reports.snapshots import Change, Imbalance, Row, Snapshot
+from streams.reporting.cell_sources import Source
 from streams.reporting.counting import Behind, Earlier, Filling, Member
 from streams.reporting.filling import (
     BLOCKS,
@@ -37,13 +38,14 @@ from streams.reporting.filling import (
     content_of,
     fill,
 )
-from streams.reporting.sources import LedgerSources
+from streams.reporting.sources import FORM_206, LedgerSources
 
 COLUMNS = ("value", "outcome")
 """Of a snapshot of a regime's cells."""
 
 NOT_IN_FORCE = "regime_not_in_force"
 AXIS = "axis_not_fillable"
+NOT_WRITTEN = "outline_not_written"
 
 _FORM = "form "
 
@@ -69,9 +71,30 @@ class RegimeFilling:
         """See `refresh`."""
         return 0
 
+    async def needs(self) -> Sequence[str]:
+        """Form II.06, where a cell takes its figure from it."""
+        return await self._lane.read(self._needs)
+
+    def _needs(self, connection: Connection) -> Sequence[str]:
+        found = regimes.catalogue(connection)
+        if self._regime not in found.regimes:
+            return ()
+        for asked in found.regimes[self._regime].forms:
+            mapping = regimes.mapping(
+                connection, FormPlace(self._regime, asked.code, asked.version)
+            )
+            cells = {} if mapping is None else mapping.cells
+            if any(one.source == Source.FORM_206 for one in cells.values()):
+                return (FORM_206,)
+        return ()
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         """The cells as they can be filled now; a window that goes on is counted up to `known_at`. Raises `LedgerUnavailable`."""
         return await self._lane.read(lambda c: self._frozen(c, report, known_at), unhurried=True)
+
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        """As `count`, which moves nothing either."""
+        return await self.count(report, known_at, None)
 
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime
@@ -117,13 +140,18 @@ class RegimeFilling:
             agency=report.agency,
             now=known_at,
         )
-        filled, rules = [], {}
+        filled, rules, unwritten = [], {}, []
         for asked, form in zip(
             found.regimes[self._regime].forms, found.asked(self._regime), strict=True
         ):
-            if isinstance(form, OutlineForm):
-                continue
             place = FormPlace(self._regime, asked.code, asked.version)
+            if isinstance(form, OutlineForm):
+                words = regimes.outline(
+                    connection, place, period=report.period, agency=report.agency
+                )
+                if words is None:
+                    unwritten.append(_blocked(NOT_WRITTEN, None, asked.code, None))
+                continue
             mapping = regimes.mapping(connection, place)
             cells = {} if mapping is None else mapping.cells
             filled.append(fill(place, asked.kind, form, cells, sources))
@@ -134,7 +162,7 @@ class RegimeFilling:
         return Frozen(
             snapshot=_snapshot(report, known_at, rules, filled),
             provisional={"provisional_cells": provisional} if provisional else {},
-            imbalances=tuple(blocked for one in filled for blocked in _blocking(one)),
+            imbalances=(*unwritten, *(blocked for one in filled for blocked in _blocking(one))),
         )
 
 

@@ -6,8 +6,9 @@ Inherit and override `url`, the address of a migrated ledger.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -377,3 +378,42 @@ class ReportStoreContract:
         assert [one.take for one in found] == list(range(len(found), 0, -1))
         assert [one.state for one in found[1:]] == [State.AMENDED] * (len(found) - 1)
         assert found[0].state is State.CONFIRMING
+
+    async def test_two_answers_at_once_see_each_other(
+        self, url: str, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take = await self.frozen(lane)
+        await lane.write(lambda c: ask_units(c, ID, HUB))
+        fillings = {"II.06": Filling(Counted(), Packs())}
+        desk = Desk(lane, fillings, calendar=CALENDAR, wall=wall)
+        await desk.verify(ID, SHE, "đã xem")
+        await desk.approve(ID, take.snapshot_hash, HE)
+        await desk.submit(ID, HE, "muộn")
+        met = threading.Barrier(2)
+        put = report_outbox.put_answer
+
+        def together(*given: Any) -> bool:
+            new = put(*given)
+            with suppress(threading.BrokenBarrierError):  # one waits until the other is done
+                met.wait(1)
+            return new
+
+        monkeypatch.setattr(report_outbox, "put_answer", together)
+
+        async def accept(form: str) -> None:
+            own = Lane(url, f"answers-{form}", seconds=None)
+            answering = Desk(own, fillings, calendar=CALENDAR, wall=wall)
+            await answering.take_answer(
+                answer_id=form,
+                stream_id=f"figures/II.06/{form}/2026-03/H12",
+                revision=1,
+                answer=Answer.ACCEPTED,
+                reason=None,
+                received_at=wall(),
+                origin="packet",
+                actor=HUB,
+            )
+            await own.close()
+
+        await asyncio.gather(accept("II.06a"), accept("II.06b"))
+        assert (await self.newest(lane)).state is State.ACCEPTED

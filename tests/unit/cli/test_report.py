@@ -221,7 +221,7 @@ def test_an_answer_that_came_otherwise_is_recorded_with_who_did_it(office: Offic
         (("confirm", "2026-03", "--unit", "H12.01", "--name", " "), "--name"),
         (("confirm", "2026-04", "--unit", "H12.01", "--name", "A"), "chưa chốt số liệu"),
         (("verify", "2026-03", "--name", "A"), "chưa hết hạn của đơn vị"),
-        (("approve", "2026-03", "--hash", "x", "--name", "A"), "không làm được ở bước này"),
+        (("approve", "2026-03", "--hash", "0" * 64, "--name", "A"), "không làm được ở bước này"),
         (("submit", "2026-03", "--name", "A"), "không làm được ở bước này"),
         (("revise", "2026-03", "--reason", " ", "--name", "A"), "--reason"),
         (("object", "2026-03", "--unit", "H12.01", "--dossier", "x", "--name", "A"), "--settle"),

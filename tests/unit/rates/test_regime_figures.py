@@ -30,7 +30,11 @@ from schemas.reports.kinds import PacketKind
 from schemas.reports.packets import Content, RegimeForm
 from schemas.reports.regimes import judge
 from tests.unit.dossier.samples import at
-from tests.unit.reporting.regimes_received import AT, FORM, OUTLINE, REGIME, WHOLE, came
+from tests.unit.reporting.regimes_received import AT, FORM, OUTLINE, REGIME, came
+from tests.unit.reporting.regimes_received import WHOLE as WITH_OUTLINE
+
+WHOLE = (*WITH_OUTLINE[:-1], replace(REGIME, forms=REGIME.forms[:1]))
+"""Without the outline that the regime asks for as well."""
 
 PLACE = FormPlace("CDS", "CDS.01", "1")
 CELLS = {
@@ -80,6 +84,11 @@ def test_one_cell_without_a_source_keeps_it_out() -> None:
     (one,) = standings(found, {PLACE: replace(MAPPING, cells=cells)}, (SENT,), "H44", ON)
     assert (one.unmapped_forms, one.answered) == (("CDS.01",), False)
     assert not stood(*WHOLE, mapped=False)["CDS"].answered
+
+
+def test_a_regime_that_asks_for_an_outline_is_not_answered_while_none_is_sent() -> None:
+    one = stood(*WITH_OUTLINE)["CDS"]
+    assert (one.unmapped_forms, one.answered) == (("CDS.DC",), False)
 
 
 @pytest.mark.parametrize(

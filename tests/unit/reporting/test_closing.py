@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import date, timedelta
@@ -27,14 +27,18 @@ from schemas.reports.periods import Calendar, PeriodFault, PeriodKind, Window
 from schemas.reports.snapshots import Imbalance
 from schemas.reports.states import Action, Answer, Objection, PacketState, Settlement, State
 from streams.producer import NotConfirmed, Outgoing
+from streams.reporting.approvals import Desk
 from streams.reporting.closing import Closing
+from streams.reporting.counting import Filling
 from streams.reporting.life import Refusal, Refused
 from tests.contract.packets_contract import PacketDesk, deliver
-from tests.unit.dossier.samples import at
+from tests.unit.dossier.samples import CALENDAR, at
 from tests.unit.reporting.world import (
     HEAD,
     OFFICER,
     REPORT_ID,
+    Counted,
+    Packs,
     Province,
     Told,
     province,
@@ -409,6 +413,64 @@ async def sent(ours: Province) -> None:
     ours.clock.set(AFTER_CUT_OFF)
     await ours.turn()
     await ours.sent()
+
+
+async def test_an_answer_that_loses_to_the_next_revision_is_kept_and_changes_nothing(
+    ours: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sent(ours)
+    monkeypatch.setattr(report_store, "move", lambda *_, **__: False)
+    taken = await answer(ours, Answer.RETURNED, "sai", "m1", "II.06a")
+    assert (taken.new, taken.state) == (True, State.SUBMITTED)
+    kept = await ours.lane.read(lambda c: report_outbox.answers(c, REPORT_ID))
+    assert [one.answer_id for one in kept] == ["m1"]
+
+
+class NeedsForm206(Counted):
+    async def needs(self) -> Sequence[str]:
+        return ("II.06",)
+
+
+async def test_what_takes_figures_from_form_206_is_frozen_after_it(ours: Province) -> None:
+    ours.regimes = [regime(), regime(code="CDS")]
+    other = NeedsForm206()
+    both = {**ours.fillings, "CDS": Filling(other, Packs())}
+    await ours.turn(fillings=both)
+    ours.clock.set(AFTER_CUT_OFF)
+    ours.counted.unread = 3
+    await ours.turn(fillings=both)
+    assert await ours.newest("CDS/2026-03/H12") is None, "it would find no figures"
+    await ours.turn(2, fillings=both)
+    story = await ours.lane.read(lambda c: report_store.standings(c))
+    assert {REPORT_ID, "CDS/2026-03/H12"} <= story.keys()
+
+
+async def test_within_one_turn_too_form_206_comes_first(ours: Province) -> None:
+    ours.regimes = [regime(), regime(code="CDS")]
+    both = {**ours.fillings, "CDS": Filling(NeedsForm206(), Packs())}
+    await ours.turn(fillings=both)
+    ours.clock.set(AFTER_CUT_OFF)
+    await ours.turn(fillings=both)
+    frozen = [one["report_id"] for one in ours.log.of("report_frozen")]
+    assert frozen.index(REPORT_ID) < frozen.index("CDS/2026-03/H12")
+
+
+class Empty(Packs):
+    def packets(self, *_: object) -> list[Any]:
+        return []
+
+
+async def test_a_report_without_any_packet_is_not_approved(ours: Province) -> None:
+    nothing = {"II.06": Filling(ours.counted, Empty())}
+    await ours.turn()
+    ours.clock.set(AFTER_CUT_OFF)
+    await ours.turn()
+    await ours.confirmed()
+    desk = Desk(ours.lane, nothing, calendar=CALENDAR, wall=ours.clock)
+    with pytest.raises(Refused) as refused:
+        await desk.approve(REPORT_ID, (await ours.take()).snapshot_hash, HEAD)
+    assert refused.value.reason is Refusal.NOTHING_TO_SEND
+    assert (await ours.take()).state is State.VERIFIED
 
 
 async def test_a_report_is_accepted_when_each_of_its_packets_is(ours: Province) -> None:

@@ -27,7 +27,8 @@ from streams.reporting.regime_filling import RegimeFilling, forms_of
 from streams.reporting.sources import LedgerSources
 from tests.unit.dossier.samples import at
 from tests.unit.rates.counted import Hall, Story, hall
-from tests.unit.reporting.regimes_received import BY_AGENCY, FORM, REGIME, WHOLE
+from tests.unit.reporting.regimes_received import BY_AGENCY, FORM, REGIME
+from tests.unit.reporting.regimes_received import WHOLE as WITH_OUTLINE
 
 WINDOW = Window(date(2026, 2, 15), date(2026, 3, 14))
 REPORT = Report(
@@ -41,6 +42,9 @@ REPORT = Report(
     due_on=date(2026, 3, 25),
 )
 AFTER = at("2026-03-16 10:00")
+WHOLE = (*WITH_OUTLINE[:-1], replace(REGIME, forms=REGIME.forms[:1]))
+"""Without the outline that the regime asks for as well."""
+
 PLACE = FormPlace("CDS", "CDS.01", "1")
 OFFICER = actor_named("Trần Thị Mẫu")
 CELLS = {
@@ -303,3 +307,29 @@ async def test_a_form_by_agency_has_rows_that_each_unit_confirms(ours: Hall) -> 
         (("H12.01",), (Decimal(100),)),
         (("H12.02",), (Decimal(100),)),
     ]
+
+
+async def test_an_outline_that_is_asked_for_and_not_written_keeps_it_from_being_sent(
+    ours: Hall,
+) -> None:
+    await receive(ours, *WITH_OUTLINE)
+    await map_cells(ours, CELLS)
+    await observe(ours, "91")
+    missing = ("outline_not_written", "CDS.DC")
+    assert missing in [(one.identity, one.sector) for one in (await frozen(ours)).imbalances]
+    outline = FormPlace("CDS", "CDS.DC", "1")
+    await ours.lane.write(
+        lambda c: regimes.put_outline(
+            c, outline, period="2026-03", agency="H12", sealed=b"words", submitted_by="operator"
+        )
+    )
+    assert missing not in [(one.identity, one.sector) for one in (await frozen(ours)).imbalances]
+
+
+async def test_it_needs_form_206_when_a_cell_is_filled_from_it(ours: Hall) -> None:
+    filling = RegimeFilling(ours.lane, "CDS")
+    assert await filling.needs() == ()
+    await receive(ours, *WHOLE)
+    assert await filling.needs() == ()
+    await map_cells(ours, CELLS)
+    assert await filling.needs() == ("II.06",)

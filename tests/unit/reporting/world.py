@@ -82,6 +82,10 @@ class Counted:
             if one.unit is not None and one.received <= window.last
         }
 
+    async def needs(self) -> Sequence[str]:
+        await asyncio.sleep(0)
+        return ()
+
     async def count(self, report: Report, known_at: datetime, earlier: Earlier | None) -> Frozen:
         await asyncio.sleep(0)
         self.asked_for.append(known_at)
@@ -107,6 +111,9 @@ class Counted:
             imbalances=self.imbalances,
             carry_over=self.carry_over,
         )
+
+    async def preview(self, report: Report, known_at: datetime) -> Frozen:
+        return await self.count(report, known_at, None)
 
     async def changes(
         self, report: Report, was: Snapshot, now_known_at: datetime
