@@ -37,7 +37,7 @@ from tests.unit.rates.counted import hall
 from tests.unit.reporting.followed import LATEST, USUAL, Office
 from tests.unit.reporting.office_life import Dossier, dossiers, in_order, mixed, walked, windows
 
-FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 
 WINDOWS = windows()
 _WINDOW = st.sampled_from(WINDOWS)

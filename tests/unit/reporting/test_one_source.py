@@ -102,7 +102,7 @@ async def test_only_the_rate_counts_a_reception_that_was_taken_back(office: Offi
     assert await received(office, "2026-03", MARCH) == ({"a"}, set())
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(dossiers())
 def test_nothing_else_is_counted_by_one_of_them_only(found: list[Dossier]) -> None:
     async def agree() -> None:
