@@ -196,7 +196,9 @@ class _Rounds:
 
     def _look_into(self, told: Integration) -> None:
         (total,) = told.totals
-        if len(told.units) != UNITS or not total.counts["owed"]:
+        # In a small ledger some units are owed nothing in the month.
+        every = len(told.units) == UNITS or self.filled.of_month < 20 * UNITS
+        if not every or not total.counts["owed"]:
             raise BenchFailed(
                 f"of {len(told.units)} units {total.counts['owed']} deliveries counted"
             )

@@ -128,6 +128,8 @@ TRANSPORT_REASONS = [
         Reason.LATE_STATE,
         Reason.LATE_STEP,
         Reason.STEP_TWICE,
+        Reason.REVISION_MISSING,
+        Reason.REVISION_CONFLICT,
         Reason.UNDECODABLE,
         Reason.UNREADABLE_PAYLOAD,
         Reason.IMPOSSIBLE_VALUE,
