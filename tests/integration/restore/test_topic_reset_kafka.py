@@ -22,7 +22,14 @@ from schemas.ledger.model import Operation, PositionHole
 from schemas.ledger.sql import SqlLedger
 from schemas.registry import LocalRegistry
 from schemas.sealing import Sealer
-from schemas.topics import DEAD_LETTERS, DELIVERY_RECEIPTS, DOSSIER_EVENTS, TOPICS, Topic
+from schemas.topics import (
+    DEAD_LETTERS,
+    DELIVERY_RECEIPTS,
+    DOSSIER_EVENTS,
+    REPORT_PACKETS,
+    TOPICS,
+    Topic,
+)
 from streams import topic_reset
 from streams.kafka_clients import aiokafka_connection
 from streams.producer import Outgoing, Producer
@@ -221,6 +228,10 @@ async def test_a_restored_ledger_looks_for_receipts_since_its_last_settlement(
     async with SqlLedger(settings.ledger_url.get_secret_value()) as ledger:
         await restore_if_needed(ledger, settings.kafka, codec, b"k" * 32, events)
         desk = await take_over(ledger, settings)
+        # As a worker does; until then the restore is still being made good.
+        reports = REPORT_PACKETS.name
+        ids = await topic_ids(settings.kafka)
+        await ledger.take_over("ledger", reports, ids[reports], range(PARTITIONS), "worker-a")
         # The ledger's one settlement is a moment old, so what lies a day before it is left out.
         await desk.put(make_event("e1"), dues=(STATE,))
         (work,) = await desk.runnable()
